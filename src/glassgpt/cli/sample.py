@@ -1,0 +1,95 @@
+"""`glassgpt sample`: a model writes, and one sees it come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glassgpt import settings
+from glassgpt.cli.chosen import RUN_HELP, chosen_checkpoint, chosen_text, read_text_file
+from glassgpt.cli.flags import Parser, add_sampling_settings, only, unescape
+from glassgpt.cli.terminal import dim
+from glassgpt.config import SamplingConfig
+from glassgpt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from glassgpt.library import LanguageModel
+
+USAGE = "[RUN] [--prompt TEXT | --prompt-file FILE] [--num-samples N] [--SETTING VALUE ...]"
+EPILOG = r"""
+examples:
+  glassgpt sample                                     the newest run begins by itself
+  glassgpt sample --prompt "Once upon a time"
+  glassgpt sample runs/book --num-samples 3 --temperature 0.8 --top-k 50 --seed 7
+  glassgpt sample --prompt "ROMEO:\n" --stop "\n\n"    \n is a line break, \t a tab, \\ a backslash
+  cat start.txt | glassgpt sample --prompt - > whole.txt
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    asked = _parser().read(argv)
+    wanted = settings.sampling({name: _unescaped(name, asked[name]) for name in _sampling_names(asked)})
+    prompt = _prompt(asked)
+    from glassgpt.library import load
+
+    lm = load(chosen_checkpoint(asked["RUN"]), device=asked["device"], unknown=asked["unknown"])
+    show(lm, prompt or lm.opening, wanted)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("sample", USAGE, "Let a model write.", epilog=EPILOG)
+    parser.add_argument("RUN", nargs="?", help=RUN_HELP)
+    parser.add_argument("--prompt", metavar="TEXT", help=r"what to go on from; - reads it from standard input")
+    parser.add_argument("--prompt-file", metavar="FILE", help="what to go on from, as it stands in a file")
+    parser.add_argument("--unknown", metavar="{error,skip,replace}", default="error", help="unknown characters")
+    parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add_sampling_settings(parser)
+    return parser
+
+
+def _sampling_names(asked: dict[str, Any]) -> dict[str, Any]:
+    return only(asked, [*SamplingConfig.model_fields, *settings.ALIASES])
+
+
+def _unescaped(name: str, value: Any) -> Any:
+    return [unescape(text) for text in value] if name == "stop" else value
+
+
+def _prompt(asked: dict[str, Any]) -> str | None:
+    if asked["prompt"] is not None and asked["prompt_file"] is not None:
+        raise ConfigError("both --prompt and --prompt-file are given; choose one")
+    if asked["prompt_file"] is not None:
+        return read_text_file(asked["prompt_file"])
+    if asked["prompt"] is None or asked["prompt"] == "-":
+        return None if asked["prompt"] is None else chosen_text("-")
+    return unescape(asked["prompt"])
+
+
+def show(lm: LanguageModel, prompt: str, wanted: SamplingConfig) -> None:
+    """One sample as it comes; of several the first as it comes, and the others, written beside it, behind."""
+    shown = prompt.lstrip("\n")
+    waiting = [""] * wanted.num_samples
+    _heading(0, wanted.num_samples)
+    print(dim(shown), end="", flush=True)
+    for sample, text in _pieces(lm, prompt, wanted):
+        if sample == 0:
+            print(text, end="", flush=True)
+        waiting[sample] += text
+    print()
+    for sample, text in list(enumerate(waiting))[1:]:
+        _heading(sample, wanted.num_samples)
+        print(dim(shown) + text)
+
+
+def _pieces(lm: LanguageModel, prompt: str, wanted: SamplingConfig) -> Iterator[tuple[int, str]]:
+    for event in lm.stream(prompt, **wanted.model_dump()):
+        yield event.sample, event.text
+
+
+def _heading(sample: int, count: int) -> None:
+    """Between several texts one wants to see where each begins, on a screen and in a file."""
+    if count > 1:
+        print(dim(f"{'' if sample == 0 else chr(10)}--- sample {sample + 1} of {count} ---"))
+    sys.stdout.flush()

@@ -1,0 +1,48 @@
+"""What the terminal can do, and numbers and tokens as people like to see them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from glassgpt.text.base import Tokenizer
+
+TOKEN_COLOURS = (102, 103, 104, 105, 106)  # light backgrounds, one after another
+
+
+def wants_colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def dim(text: str) -> str:
+    return f"\033[2m{text}\033[0m" if text and wants_colour() else text
+
+
+def announce() -> Callable[[str, float], None]:
+    """Progress on one line of a terminal, rewritten; in a file it would only be noise."""
+
+    def tell(what: str, share: float) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{what} {share:.0%} ", end="\r\033[K" if share >= 1 else "", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def bytes_for_people(count: int) -> str:
+    """`bytes_for_people(4_000_000) == "4.0 MB"`."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def show_tokens(tokenizer: Tokenizer, text: str) -> str:
+    """The text with its cuts: coloured on a terminal, with bars elsewhere."""
+    pieces = [tokenizer.token_bytes(token).decode("utf-8", "backslashreplace") for token in tokenizer.encode(text)]
+    pieces = [piece.replace("\n", "⏎").replace("\t", "⇥") for piece in pieces]
+    if not wants_colour():
+        return "|".join(pieces)
+    return "".join(f"\033[30;{TOKEN_COLOURS[place % 5]}m{piece}\033[0m" for place, piece in enumerate(pieces))

@@ -1,0 +1,155 @@
+"""What `import glassgpt` offers: load a model and let it write; train one.
+
+    lm = glassgpt.load("runs/tales")
+    print(lm.generate("Once upon a time", max_new_tokens=200, temperature=0.8, seed=1))
+    run = glassgpt.train(data="book.txt", preset="mini_gpt", max_steps=200)
+    print(run.best_val_loss, run.load().generate("It was"))
+
+The command line is another face of the same parts; nothing is computed in either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from glassgpt import settings
+from glassgpt.checkpoint import Checkpoint, load_checkpoint
+from glassgpt.data.tales import SEPARATOR
+from glassgpt.device import choose_device
+from glassgpt.errors import RunError
+from glassgpt.lab.plot import with_picture
+from glassgpt.model.gpt import GPT
+from glassgpt.runs import find_checkpoint
+from glassgpt.sampling.generate import TokenEvent, write
+from glassgpt.text.base import Tokenizer
+from glassgpt.training import loop
+from glassgpt.training.events import Event, Finished, Stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel:
+    """A trained model with its tokenizer, ready to write."""
+
+    model: GPT
+    tokenizer: Tokenizer
+    checkpoint: Checkpoint
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids)
+
+    @property
+    def opening(self) -> str:
+        """The prompt of whoever has none: a new story for tales, a new line for other texts."""
+        if "tales" in str(self.checkpoint.settings.get("data", "")):
+            return SEPARATOR
+        return str(self.checkpoint.settings.get("sample_prompt", "\n"))
+
+    def generate(self, prompt: str | None = None, **sampling: Any) -> str:
+        """The prompt and what the model writes behind it. Of several samples (`num_samples`), see `samples`."""
+        return self.samples(prompt, **(sampling | {"num_samples": 1}))[0]
+
+    def samples(self, prompt: str | None = None, **sampling: Any) -> list[str]:
+        """`num_samples` texts, each beginning with the prompt."""
+        prompt = prompt or self.opening
+        texts = [prompt] * settings.sampling(sampling).num_samples
+        for event in self.stream(prompt, **sampling):
+            texts[event.sample] += event.text
+        return texts
+
+    def stream(self, prompt: str | None = None, **sampling: Any) -> Iterator[TokenEvent]:
+        """Tokens as they come, with their probabilities; the settings are those of `glassgpt sample`."""
+        wanted = settings.sampling(sampling)
+        context = min(int(self.checkpoint.settings.get("seq_len", 1 << 30)), self.model.config.max_seq_len)
+        return write(self.model, self.tokenizer, prompt or self.opening, wanted, context=context)
+
+
+def load(
+    run: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    unknown: Literal["error", "skip", "replace"] = "error",
+) -> LanguageModel:
+    """The best model of a run folder, or the one in a checkpoint file; left out, that of the newest run."""
+    checkpoint = load_checkpoint(find_checkpoint(None if run is None else Path(run)))
+    chosen, _ = choose_device(device)
+    return LanguageModel(
+        model=checkpoint.model(chosen), tokenizer=checkpoint.tokenizer(unknown=unknown), checkpoint=checkpoint
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run: what it reached, and where its files lie."""
+
+    folder: Path
+    steps: int
+    seconds: float
+    best_val_loss: float
+    best_step: int
+    floor: float | None
+    files: Mapping[str, Path]
+
+    def load(self, *, device: str = "auto") -> LanguageModel:
+        return load(self.folder, device=device)
+
+    def model(self, *, device: str = "auto") -> GPT:
+        return self.load(device=device).model
+
+
+Text = str | os.PathLike[str]
+
+
+def train(
+    data: Text | Sequence[Text] | None = None,
+    *,
+    preset: str | None = None,
+    config: Text | None = None,
+    overwrite: bool = False,
+    on_event: Callable[[Event], object] | None = None,
+    **choices: Any,
+) -> Run:
+    """Train a model and wait for it; quiet, unless `on_event` says something.
+
+    Choices are the settings of `glassgpt train --help`, under anybody's names: `train("book.txt", n_layer=2, lr=1e-3)`.
+    """
+    if data is not None:
+        choices["data"] = [data] if isinstance(data, str | os.PathLike) else list(data)
+    file = None if config is None else os.fspath(config)
+    chosen = settings.resolve(preset=preset, file=file, flags=_plain(choices))
+    return _watch(loop.train(chosen, overwrite=overwrite), on_event)
+
+
+def resume(run: Text, *, on_event: Callable[[Event], object] | None = None, **changes: Any) -> Run:
+    """Go on with a run that was stopped, or (`max_steps=...`) for longer than was planned."""
+    named = settings.canonical(_plain(changes), place="resume()")
+    return _watch(loop.resume(Path(run), named), on_event)
+
+
+def _plain(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths to texts: a configuration is written into files."""
+    return {name: _as_text(value) for name, value in choices.items()}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _watch(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Run:
+    last: Event | None = None
+    for last in with_picture(events):
+        if on_event is not None:
+            on_event(last)
+    if isinstance(last, Finished):
+        return Run(**{field.name: getattr(last, field.name) for field in fields(Run)})
+    if isinstance(last, Stopped):
+        raise KeyboardInterrupt(f"stopped at step {last.step}; go on with glassgpt.resume({str(last.folder)!r})")
+    raise RunError("this run is finished already; give a larger max_steps to go on")

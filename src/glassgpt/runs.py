@@ -1,0 +1,137 @@
+"""One run, one folder: where its files lie, who may write there, and which run is meant.
+
+runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  samples.txt  loss.png
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from glassgpt.errors import RunError, did_you_mean
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.txt"
+
+    @property
+    def picture(self) -> Path:
+        return self.path / "loss.png"
+
+    def is_run(self) -> bool:
+        return self.config.is_file() or self.last.is_file()
+
+    def checkpoint(self) -> Path:
+        """The one to look at and sample from: the best, or the last while none was evaluated."""
+        for path in (self.best, self.last):
+            if path.is_file():
+                return path
+        raise RunError(f"{self.path} holds no checkpoint yet (neither {self.best.name} nor {self.last.name})")
+
+    def lock(self) -> RunLock:
+        return RunLock(self)
+
+
+class RunLock:
+    """The operating system's lock on a run folder: a killed process cannot leave it behind."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder.path / ".lock", timeout=0)
+        self._owner = folder.path / ".owner"
+
+    def __enter__(self) -> RunLock:
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"{self.folder.path} is in use by process {self._read_owner()}; wait for it, or choose another --out"
+            ) from None
+        self._owner.write_text(str(os.getpid()), encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _read_owner(self) -> str:
+        try:
+            return self._owner.read_text(encoding="utf-8")
+        except OSError:
+            return "unknown"
+
+
+def claim(path: Path, *, overwrite: bool) -> RunFolder:
+    """A folder for a new run: free, or (with `overwrite`) an old run's, emptied of that run's own files only."""
+    folder = RunFolder(path)
+    if path.is_file():
+        raise RunError(f"{path} is a file; --out names a folder")
+    if path.is_dir() and any(entry.name not in {".lock", ".owner"} for entry in path.iterdir()):
+        if not folder.is_run():
+            raise RunError(f"{path} exists and is no run folder; choose another --out")
+        if not overwrite:
+            raise RunError(f"{path} holds a run already; --resume {path} goes on with it, --overwrite begins anew")
+    return folder
+
+
+def empty(folder: RunFolder) -> None:
+    """Remove what an earlier run left: its own files, never anything else that lies there."""
+    for path in (folder.config, folder.log, folder.best, folder.last, folder.samples, folder.picture):
+        path.unlink(missing_ok=True)
+
+
+def find_run(run: str | Path | None) -> Path:
+    """A run folder or a checkpoint file; left out, the newest run under runs/."""
+    if run is None:
+        return newest_run()
+    path = Path(run)
+    if path.is_file():
+        return path
+    if not path.exists() and (RUNS / path).is_dir():  # `glassgpt sample tales` means runs/tales
+        path = RUNS / path
+    if not path.exists():
+        names = [str(folder) for folder in RUNS.glob("*")]
+        raise RunError(f"there is no run or checkpoint {path}{did_you_mean(str(path), names)}")
+    if not RunFolder(path).is_run():
+        raise RunError(f"{path} is no run folder: it holds neither config.yaml nor last.safetensors")
+    return path
+
+
+def newest_run() -> Path:
+    runs = [path for path in RUNS.glob("*") if RunFolder(path).best.is_file() or RunFolder(path).last.is_file()]
+    if not runs:
+        raise RunError(f"there is no run in {RUNS.resolve()}; train one first: glassgpt train")
+    return max(runs, key=lambda path: RunFolder(path).checkpoint().stat().st_mtime_ns)
+
+
+def find_checkpoint(run: str | Path | None) -> Path:
+    """The checkpoint file that a RUN argument means."""
+    path = find_run(run)
+    return RunFolder(path).checkpoint() if path.is_dir() else path

@@ -1,0 +1,146 @@
+"""Writing: a stream of events, one for each token of each sample.
+
+Samples are written side by side, but what is drawn for one depends on (seed, its index)
+and its own text alone. `GPT.generate` is the same, slow and plain; a test holds the two together.
+`reader.py` reads and `filters.py` shapes the odds; terminals, servers and tests all take this one stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from glassgpt.config import SamplingConfig
+from glassgpt.errors import ConfigError, DataError
+from glassgpt.model.gpt import GPT
+from glassgpt.sampling.filters import odds
+from glassgpt.sampling.reader import Reader
+from glassgpt.text.base import StreamDecoder, Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenEvent:
+    """One token was written."""
+
+    sample: int
+    step: int
+    token_id: int
+    log_prob: float  # what the model itself gave it, before temperature and filters
+    text: str = ""  # what may be shown now: behind the token while half a character or a possible stop is held back
+    finished: Literal["length", "stop"] | None = None  # why this event is the sample's last
+
+
+def write(
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompt: str | Sequence[str],
+    settings: SamplingConfig,
+    *,
+    context: int | None = None,
+) -> Iterator[TokenEvent]:
+    """`generate` from text to text: `"".join(event.text for event in write(...) if event.sample == 0)`."""
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    prompts = [tokenizer.encode(text) for text in texts]
+    return generate(model, prompts, settings, tokenizer=tokenizer, context=context)
+
+
+def generate(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    settings: SamplingConfig,
+    *,
+    tokenizer: Tokenizer | None = None,
+    context: int | None = None,
+) -> Iterator[TokenEvent]:
+    """Write `settings.num_samples` samples for each prompt: samples 0, 1, ... belong to the first, and so on.
+
+    Without a tokenizer the events have no text. `context` is how far the model may look, where it was trained
+    on less than its `max_seq_len`; of a longer prompt, the last half context is read.
+    """
+    longest = model.config.max_seq_len
+    context = longest if context is None else context
+    if not 1 <= context <= longest:
+        raise ConfigError(f"context={context} must lie between 1 and the model's max_seq_len={longest}")
+    if not prompts or not all(prompts):
+        raise DataError('the prompt is empty; give the model at least one character to go on from, such as "\\n"')
+    if "" in settings.stop or (settings.stop and tokenizer is None):
+        raise ConfigError(f"stop={settings.stop!r}: a stop is a text of at least one character, and needs a tokenizer")
+    chosen = [prompt for prompt in prompts for _ in range(settings.num_samples)]
+    samples = [Sample(index, prompt, settings, model, tokenizer) for index, prompt in enumerate(chosen)]
+    return _events(samples, Reader(model, chosen, context=context), settings)
+
+
+def _events(samples: list[Sample], reader: Reader, settings: SamplingConfig) -> Iterator[TokenEvent]:
+    for step in range(settings.max_new_tokens):
+        probs_BV = odds(reader.logits_BV, torch.stack([sample.seen_V for sample in samples]), settings)
+        log_probs_BV = reader.logits_BV.log_softmax(dim=-1)
+        events = [sample.draw(step, probs_BV[row], log_probs_BV[row]) for row, sample in enumerate(samples)]
+        yield from events
+        rows = [row for row, event in enumerate(events) if event.finished is None]
+        if not rows:
+            return
+        samples = [samples[row] for row in rows]
+        reader.go_on(rows, [events[row].token_id for row in rows])
+
+
+class Sample:
+    """One text being written: its dice, the tokens it has seen, and its decoder."""
+
+    def __init__(
+        self, index: int, prompt: Sequence[int], settings: SamplingConfig, model: GPT, tokenizer: Tokenizer | None
+    ) -> None:
+        self.index, self.settings = index, settings
+        self.rng = torch.Generator().manual_seed(_seed(settings.seed, index))
+        self.seen_V = torch.zeros(len(model.token_embedding.weight), dtype=torch.bool)
+        self.seen_V[list(prompt)] = True
+        self.scribe = Scribe(tokenizer.stream(), settings.stop) if tokenizer else None
+
+    def draw(self, step: int, probs_V: Tensor, log_probs_V: Tensor) -> TokenEvent:
+        token_id = int(torch.multinomial(probs_V, 1, generator=self.rng))
+        self.seen_V[token_id] = True
+        finished: Literal["length", "stop"] | None = "length" if step + 1 == self.settings.max_new_tokens else None
+        text = ""
+        if self.scribe is not None:
+            text = self.scribe.push(token_id, last=finished is not None)
+            finished = "stop" if self.scribe.stopped else finished
+        log_prob = float(log_probs_V[token_id])
+        return TokenEvent(
+            sample=self.index, step=step, token_id=token_id, log_prob=log_prob, text=text, finished=finished
+        )
+
+
+class Scribe:
+    """Tokens to text that may be shown: no half characters, no stop, not even the beginning of one."""
+
+    def __init__(self, decoder: StreamDecoder, stops: Sequence[str]) -> None:
+        self.decoder, self.stops = decoder, stops
+        self.held = ""
+        self.stopped = False
+
+    def push(self, token_id: int, *, last: bool) -> str:
+        """What may be shown after this token; with `last`, all that was held back."""
+        self.held += self.decoder.push(token_id)
+        if last:
+            self.held += self.decoder.finish()
+        found = [at for stop in self.stops if (at := self.held.find(stop)) >= 0]
+        self.stopped = bool(found)
+        safe = min(found) if found else len(self.held) if last else self._first_doubt()
+        shown, self.held = self.held[:safe], self.held[safe:]
+        return shown
+
+    def _first_doubt(self) -> int:
+        """Where a stop may have begun: the first place from which the rest is the beginning of one."""
+        places = range(len(self.held))
+        return next(
+            (at for at in places if any(stop.startswith(self.held[at:]) for stop in self.stops)), len(self.held)
+        )
+
+
+def _seed(seed: int, index: int) -> int:
+    """Dice of its own for each sample; neighbouring numbers would not do, seed 1 sample 2 is not seed 2 sample 1."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{index}/sample".encode(), digest_size=8).digest(), "big")

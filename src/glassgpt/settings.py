@@ -1,0 +1,228 @@
+"""Where a configuration's values come from: defaults < preset or file < flags.
+
+People arrive with names from other projects; one table translates them. Every value remembers
+its origin, so that `glassgpt info RUN --config` can say why it is what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from glassgpt.config import DataConfig, ModelConfig, Piece, RunConfig, SamplingConfig, TrainingConfig
+from glassgpt.errors import ConfigError, did_you_mean
+
+PIECES: dict[str, type[Piece]] = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
+
+# Other people's names for our fields. A name may set several fields, or change the value on its way.
+ALIASES: dict[str, str] = {
+    "n_layer": "n_layers", "num_layers": "n_layers", "num_hidden_layers": "n_layers",
+    "n_head": "n_heads", "num_heads": "n_heads", "num_attention_heads": "n_heads",
+    "n_kv_head": "n_kv_heads", "num_key_value_heads": "n_kv_heads",
+    "n_embd": "d_model", "hidden_size": "d_model", "width": "d_model",
+    "n_inner": "d_ff", "intermediate_size": "d_ff",
+    "activation": "mlp", "weight_tying": "tie_weights", "rope_theta": "rope_base",
+    "max_iters": "max_steps", "iters": "max_steps", "steps": "max_steps",
+    "warmup_iters": "warmup_steps",
+    "eval_interval": "eval_every", "eval_iters": "eval_batches",
+    "log_interval": "log_every", "save_interval": "save_every", "sample_interval": "sample_every",
+    "lr": "learning_rate", "min_lr": "min_lr_ratio", "lr_schedule": "schedule", "lr_scheduler": "schedule",
+    "grad_clip": "gradient_clip", "max_grad_norm": "gradient_clip",
+    "gradient_accumulation_steps": "grad_accum", "use_gradient_checkpointing": "gradient_checkpointing",
+    "out_dir": "out", "output_dir": "out", "dataset": "data", "input": "data",
+    "num_tokens": "max_new_tokens", "max_tokens": "max_new_tokens", "temp": "temperature",
+}  # fmt: skip
+
+
+def _true(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in {"true", "false", "yes", "no", "on", "off", "1", "0"}:
+        raise ConfigError(f"{value!r} is neither true nor false")
+    return text in {"true", "yes", "on", "1"}
+
+
+TRANSLATIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "block_size": lambda value: {"max_seq_len": value, "seq_len": value},
+    "context_length": lambda value: {"max_seq_len": value, "seq_len": value},
+    "use_rope": lambda value: {"position": "rope" if _true(value) else "learned"},
+    "use_flash": lambda value: {"attention": "auto" if _true(value) else "math"},
+    "use_mixed_precision": lambda value: {"precision": "auto" if _true(value) else "fp32"},
+    "use_compile": lambda value: {"compile": "auto" if _true(value) else "off"},
+    "dtype": lambda value: {"precision": {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(value, value)},
+}
+PAIRS = ("epochs", "iters_per_epoch")  # one number of ours made of two of theirs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved configuration, and for each value that is no default the place it came from."""
+
+    config: RunConfig
+    origins: Mapping[str, str]
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every setting of a run as (piece, name, field), in the order in which people should meet them."""
+    for piece, kind in PIECES.items():
+        for name, info in kind.model_fields.items():
+            yield piece, name, info
+    for name, info in RunConfig.model_fields.items():
+        if name not in PIECES:
+            yield "run", name, info
+
+
+def known_names() -> list[str]:
+    return [name for _, name, _ in fields()] + [*ALIASES, *TRANSLATIONS, *PAIRS]
+
+
+def resolve(
+    *, preset: str | None = None, file: Path | str | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Defaults, then a preset or a file, then flags; checked as a whole."""
+    if preset is not None and file is not None:
+        raise ConfigError(f"both --preset {preset} and --config {file} are given; choose one, and put flags over it")
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    layers = [(f"preset {preset}", read_preset(preset))] if preset is not None else []
+    layers += [(str(file), read_yaml(file))] if file is not None else []
+    layers += [("flag", canonical(flags or {}, place="the command"))]
+    for origin, layer in layers:
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    return Settings(assemble(values), origins)
+
+
+def assemble(values: Mapping[str, Any]) -> RunConfig:
+    """`assemble({"d_model": 64, "data": ["book.txt"]})`: flat canonical names to the frozen whole."""
+    pieces: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "training": {}, "run": {}}
+    homes = {name: piece for piece, name, _ in fields()}
+    for name, value in values.items():
+        pieces[homes[name]][name] = value
+    whole = pieces.pop("run")
+    parts: dict[str, Any] = {piece: PIECES[piece](**inner) for piece, inner in pieces.items()}
+    return RunConfig(**parts, **whole)
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """The inverse of `assemble`: every value under its one name."""
+    dump = config.model_dump(mode="json")
+    return {name: (dump if piece == "run" else dump[piece])[name] for piece, name, _ in fields()}
+
+
+def canonical(values: Mapping[str, Any], *, place: str) -> dict[str, Any]:
+    """Everybody's names to ours. `canonical({"n_embd": 64}, place="x.yaml") == {"d_model": 64}`."""
+    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    result: dict[str, Any] = {}
+    for name, value in _steps_from_epochs(named).items():
+        for ours, translated in _translate(name, value, place).items():
+            if ours in result and result[ours] != translated:
+                raise ConfigError(f"{place} sets {ours} twice, to {result[ours]!r} and (as {name}) to {translated!r}")
+            result[ours] = translated
+    return result
+
+
+def _translate(name: str, value: Any, place: str) -> dict[str, Any]:
+    if name in TRANSLATIONS:
+        return TRANSLATIONS[name](value)
+    ours = ALIASES.get(name, name)
+    for _, known, info in fields():
+        if known == ours:
+            return {ours: _plain(value, info)}
+    raise ConfigError(f"{place}: unknown setting {name!r}{did_you_mean(name, known_names())}")
+
+
+def _plain(value: Any, info: FieldInfo) -> Any:
+    if value is None or (isinstance(value, str) and value.lower() in {"none", "null"} and info.default is None):
+        return info.default
+    if isinstance(info.default, tuple) and isinstance(value, str):
+        return (value,)
+    return value
+
+
+def _steps_from_epochs(values: dict[str, Any]) -> dict[str, Any]:
+    given = [name for name in PAIRS if name in values]
+    if not given:
+        return values
+    if len(given) == 1:
+        missing = next(name for name in PAIRS if name not in values)
+        raise ConfigError(
+            f"{given[0]}={values[given[0]]} alone does not say how many steps; give {missing} or max_steps"
+        )
+    try:
+        epochs, iters = (int(values[name]) for name in PAIRS)
+    except (TypeError, ValueError):
+        given_values = f"epochs={values['epochs']!r} x iters_per_epoch={values['iters_per_epoch']!r}"
+        raise ConfigError(f"{given_values} are no whole numbers") from None
+    return {name: value for name, value in values.items() if name not in PAIRS} | {"max_steps": epochs * iters}
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A configuration file's settings under our names."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {path}; presets are: {', '.join(presets())}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"configuration file {path} cannot be read: {problem}") from None
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise ConfigError(f"configuration file {path} is not YAML: {' '.join(str(problem).split())}") from None
+    if not isinstance(content or {}, dict):
+        raise ConfigError(f"configuration file {path} should hold `name: value` lines, not a {type(content).__name__}")
+    return canonical(content or {}, place=str(path))
+
+
+def _preset_folder() -> Path:
+    installed = Path(__file__).parent / "configs"  # in a wheel; an editable install reads the repository's own
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def presets() -> dict[str, str]:
+    """Every preset's name and the one line that says what it is for."""
+    files = sorted(_preset_folder().glob("*.yaml"))
+    return {file.stem: file.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ") for file in files}
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    if name not in presets():
+        raise ConfigError(
+            f"unknown preset {name!r}; presets are: {', '.join(presets())}{did_you_mean(name, presets())}"
+        )
+    return read_yaml(_preset_folder() / f"{name}.yaml")
+
+
+def to_yaml(config: RunConfig, origins: Mapping[str, str]) -> str:
+    """The whole configuration as a file that `--config` takes back, each chosen value with its origin."""
+    lines = ["# The resolved configuration of this run. `glassgpt train --config THIS` repeats it."]
+    values, last = flat(config), ""
+    for piece, name, _ in fields():
+        if piece != last:
+            lines += ["", f"# {'the run' if piece == 'run' else PIECES[piece].__doc__}"]
+            last = piece
+        text = f"{name}: {_yaml_value(values[name])}"
+        lines.append(f"{text}  # {origins[name]}" if name in origins else text)
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_value(value: Any) -> str:
+    """On one line, whatever it holds: a JSON string is a YAML string, with line breaks escaped."""
+    if isinstance(value, str):
+        return value if value.isidentifier() and yaml.safe_load(value) == value else json.dumps(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_yaml_value(item) for item in value)}]"
+    return yaml.safe_dump(value).split("\n", 1)[0]
+
+
+def sampling(values: Mapping[str, Any]) -> SamplingConfig:
+    """Sampling settings under anybody's names."""
+    named = {ALIASES.get(name, name): value for name, value in values.items() if value is not None}
+    for name in named:
+        if name not in SamplingConfig.model_fields:
+            raise ConfigError(f"unknown setting {name!r}{did_you_mean(name, SamplingConfig.model_fields)}")
+    return SamplingConfig(**{name: _plain(value, SamplingConfig.model_fields[name]) for name, value in named.items()})

@@ -1,0 +1,208 @@
+"""Everything that a run needs, put together before its first step: nothing here takes one.
+
+A new run and a resumed one differ only in where their weights, memory and progress come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, weights_of
+from glassgpt.config import RunConfig
+from glassgpt.data import tales
+from glassgpt.data.batches import Batches
+from glassgpt.data.prepare import Prepared, prepare
+from glassgpt.data.prepare import Progress as Watcher
+from glassgpt.data.sources import find_source
+from glassgpt.device import Machine, choose_machine
+from glassgpt.errors import ConfigError, RunError
+from glassgpt.model.count import flops_per_token
+from glassgpt.model.gpt import GPT
+from glassgpt.runs import RUNS, RunFolder
+from glassgpt.settings import Settings, assemble, flat
+from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
+from glassgpt.training.metrics import Progress
+from glassgpt.training.optim import Optimizers
+from glassgpt.training.step import Forward, Trainer
+
+# What may differ when a run is resumed: none of it changes what the model is or reads.
+CHANGEABLE = frozenset({
+    "max_steps", "eval_every", "eval_batches", "save_every", "log_every", "sample_every", "sample_prompt",
+    "device", "threads", "compile", "publish",
+})  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Run:
+    config: RunConfig  # resolved: nothing in it is `auto` any more
+    origins: Mapping[str, str]
+    machine: Machine
+    folder: RunFolder
+    prepared: Prepared
+    trainer: Trainer
+    held_out: HeldOut
+    progress: Progress
+    notes: list[str] = field(default_factory=list)  # what a person should hear before the first step
+
+    @property
+    def model(self) -> GPT:
+        return self.trainer.model
+
+    @property
+    def flops_per_token(self) -> float:
+        return flops_per_token(self.model.config, self.config.training.seq_len)
+
+    @property
+    def tells_tales(self) -> bool:
+        return isinstance(self.held_out, HeldOutTales)
+
+    def checkpoint(self, *, with_optimizer: bool) -> Checkpoint:
+        return Checkpoint(
+            model_config=self.model.config,
+            tokenizer_json=self.prepared.tokenizer.to_json(),
+            step=self.progress.step,
+            settings=flat(self.config),
+            origins=self.origins,
+            metrics=self.progress.to_metrics()
+            | {"floor": self.held_out.floor, "data_digest": digest_of(self.prepared)},
+            weights=weights_of(self.model),
+            optimizer=self.trainer.memory() if with_optimizer else {},
+        )
+
+
+def new_run(settings: Settings, say: Watcher | None) -> Run:
+    prepared = prepare_data(settings.config, say)
+    machine = choose_machine(settings.config.training, settings.config.device)
+    config = resolve_measured(settings.config, machine, prepared)
+    model = GPT(config.model, seed=config.training.seed).to(machine.device)
+    return _assemble(
+        config, origins=settings.origins, machine=machine, prepared=prepared, model=model, progress=Progress()
+    )
+
+
+def resumed_run(folder: RunFolder, changes: Mapping[str, Any], say: Watcher | None) -> Run:
+    saved = load_checkpoint(folder.last)
+    # A run is where it lies: a folder that was renamed or copied is resumed in its new place.
+    notes: list[str] = []
+    config = _changed(saved, changes, notes).but(out=str(folder.path))
+    prepared = prepare_data(config, say)
+    if digest_of(prepared) != saved.metrics["data_digest"]:
+        raise RunError(
+            f"the text is not the one that this run began with (digest {digest_of(prepared)[:12]} now, "
+            f"{str(saved.metrics['data_digest'])[:12]} then); start a new run with --out"
+        )
+    machine = choose_machine(config.training, config.device)
+    model = GPT(saved.model_config, seed=config.training.seed)
+    load_weights(model, saved.weights)
+    run = _assemble(
+        config, origins=saved.origins, machine=machine, prepared=prepared, model=model.to(machine.device),
+        progress=Progress.from_metrics(saved.metrics),
+    )  # fmt: skip
+    run.trainer.remember(saved.optimizer)
+    run.notes += notes
+    return run
+
+
+def folder_of(config: RunConfig) -> Path:
+    """Where a run will lie, known before its text was read."""
+    return Path(config.out) if config.out else RUNS / find_source(config.data.data).name
+
+
+def digest_of(prepared: Prepared) -> str:
+    """Of the ids themselves and the tokenizer that made them."""
+    parts = (prepared.meta.train.sha256, prepared.meta.val.sha256, prepared.tokenizer.digest)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def is_tales(prepared: Prepared) -> bool:
+    return bool(prepared.source.tales_bytes) and not prepared.source.files
+
+
+def prepare_data(config: RunConfig, say: Watcher | None) -> Prepared:
+    prepared = prepare(config.data, min_tokens=config.training.seq_len + 1, progress=say)
+    wanted = config.model.vocab_size
+    if wanted not in {None, prepared.tokenizer.vocab_size}:
+        raise ConfigError(
+            f"vocab_size={wanted}, but the tokenizer of this text has {prepared.tokenizer.vocab_size} tokens; "
+            f"leave vocab_size out"
+        )
+    return prepared
+
+
+def resolve_measured(config: RunConfig, machine: Machine, prepared: Prepared) -> RunConfig:
+    """What was chosen by looking at the machine and the text is written down, and not chosen again on resume."""
+    chosen = {
+        "vocab_size": prepared.tokenizer.vocab_size,
+        "out": str(folder_of(config)),
+        "device": str(machine.device),
+        "precision": machine.precision,
+        "threads": machine.threads,
+        "compile": "on" if machine.compiled else "off",
+    }
+    return assemble(flat(config) | chosen)
+
+
+def _changed(saved: Checkpoint, changes: Mapping[str, Any], notes: list[str]) -> RunConfig:
+    before = assemble(saved.settings)
+    after = flat(assemble(dict(saved.settings) | dict(changes)))
+    for name, value in flat(before).items():
+        if after[name] == value:
+            continue
+        if name not in CHANGEABLE:
+            raise RunError(f"this run has {name}={value}, and cannot go on with {name}={after[name]}; start a new run")
+        notes.append(f"{name} was {value} and is now {after[name]}")
+    return assemble(after)
+
+
+def _assemble(
+    config: RunConfig,
+    *,
+    origins: Mapping[str, str],
+    machine: Machine,
+    prepared: Prepared,
+    model: GPT,
+    progress: Progress,
+) -> Run:
+    training = config.training
+    assert config.out is not None
+    batches = Batches(prepared.train_ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=training.seed)
+    model.checkpointing = training.gradient_checkpointing
+    trainer = Trainer(
+        model=model,
+        forward=_forward(model, machine),
+        optimizers=Optimizers(model, training),
+        batches=batches,
+        config=training,
+        machine=machine,
+        scaler=torch.amp.GradScaler(machine.device.type) if machine.precision == "fp16" else None,
+    )
+    return Run(
+        config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
+        trainer=trainer, held_out=_held_out(config, machine, prepared), progress=progress,
+    )  # fmt: skip
+
+
+def _forward(model: GPT, machine: Machine) -> Forward:
+    return torch.compile(model, dynamic=False) if machine.compiled else model
+
+
+def _held_out(config: RunConfig, machine: Machine, prepared: Prepared) -> HeldOut:
+    training = config.training
+    if not is_tales(prepared):
+        return HeldOutText(
+            ids=prepared.val_ids, seq_len=training.seq_len, batch_size=training.batch_size, machine=machine,
+            most_batches=training.eval_batches,
+        )  # fmt: skip
+    stories = prepared.tokenizer.decode(prepared.val_ids.tolist()).removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
+    if training.eval_batches:
+        stories = stories[: training.eval_batches * training.batch_size]
+    return HeldOutTales(
+        stories=stories, tokenizer=prepared.tokenizer, context=training.seq_len, batch_size=training.batch_size,
+        machine=machine, floor=tales.floor(stories),
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""What the model writes while it learns: one sample at a time, and the file that keeps them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from glassgpt.config import SamplingConfig
+from glassgpt.data.tales import SEPARATOR
+from glassgpt.files import write_text
+from glassgpt.sampling.generate import write
+from glassgpt.training.run import Run
+
+SAMPLE_TOKENS = 300
+TALE_TOKENS = 1000  # no tale is longer
+HEADING = re.compile(r"^=== step (\d+) ===$", re.MULTILINE)
+
+
+def write_sample(run: Run) -> str:
+    """For tales one whole story; for other text a few lines that follow `sample_prompt`."""
+    if run.tells_tales:
+        prompt, settings = SEPARATOR, SamplingConfig(max_new_tokens=TALE_TOKENS, stop=(SEPARATOR,))
+    else:
+        prompt, settings = run.config.training.sample_prompt, SamplingConfig(max_new_tokens=SAMPLE_TOKENS)
+    events = write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len)
+    shown = "" if prompt.isspace() else prompt
+    return shown + "".join(event.text for event in events)
+
+
+class SampleFile:
+    """samples.txt: each sample under the step that wrote it."""
+
+    def __init__(self, path: Path, *, up_to_step: int) -> None:
+        """Later samples were written by a run that did not live to save; they will be written again."""
+        self._path = path
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        later = (match.start() for match in HEADING.finditer(before) if int(match[1]) > up_to_step)
+        write_text(path, before[: next(later, len(before))])
+
+    def write(self, step: int, text: str) -> None:
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"=== step {step} ===\n{text}\n\n")

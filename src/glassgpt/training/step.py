@@ -1,0 +1,103 @@
+"""One training step: micro-batches in, gradients summed, clipped, parameters moved.
+
+The only place where global randomness is seeded. Dropout draws from torch's global generator, so it is
+reseeded before every micro-batch from (seed, step, micro-batch index, purpose): nothing to save, nothing
+to restore, and a resumed run draws the same masks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glassgpt.config import TrainingConfig
+from glassgpt.data.batches import Batches
+from glassgpt.device import Machine
+from glassgpt.errors import DivergenceError
+from glassgpt.model.gpt import GPT
+from glassgpt.training.optim import Optimizers
+from glassgpt.training.schedule import learning_rate_share
+
+SCALER = "loss_scale/"
+Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    loss: Tensor  # left on the device: reading it would make the host wait
+    gradient_norm: Tensor
+    learning_rate: float
+
+
+@dataclass
+class Trainer:
+    """All that a step needs; the loop around it is in `loop.py`."""
+
+    model: GPT
+    forward: Forward  # the model itself, or its compiled form
+    optimizers: Optimizers
+    batches: Batches
+    config: TrainingConfig
+    machine: Machine
+    scaler: torch.amp.GradScaler | None = None
+
+    def take_step(self, step: int) -> StepResult:
+        """Step number `step`, counted from 0."""
+        share = learning_rate_share(step, self.config)
+        self.optimizers.set_learning_rate_share(share)
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
+        loss = torch.stack([self._backward(step, micro) for micro in range(self.config.grad_accum)]).sum()
+        norm = self._clip(step, loss)
+        self.optimizers.step(self.scaler)
+        if self.scaler is not None:
+            self.scaler.update()
+        return StepResult(loss, norm, self.config.learning_rate * share)
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimizers remember (and the loss scale): with the weights, all that the next step depends on."""
+        scale = self.scaler.state_dict() if self.scaler is not None else {}
+        return self.optimizers.state() | {SCALER + name: torch.tensor(value) for name, value in scale.items()}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        scale = {name.removeprefix(SCALER): value.item() for name, value in memory.items() if name.startswith(SCALER)}
+        if self.scaler is not None and scale:
+            self.scaler.load_state_dict(scale)
+        self.optimizers.load_state({name: value for name, value in memory.items() if not name.startswith(SCALER)})
+
+    def _backward(self, step: int, micro: int) -> Tensor:
+        x, y = self.batches.batch(step, micro=micro, grad_accum=self.config.grad_accum)
+        ids_BT, targets_BT = (_to_device(torch.from_numpy(part), self.machine.device) for part in (x, y))
+        if self.model.config.dropout > 0:
+            torch.manual_seed(chance(self.config.seed, step, micro, "dropout"))
+        with self.machine.autocast():
+            _, loss = self.forward(ids_BT, targets_BT)
+            loss = loss / self.config.grad_accum
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _clip(self, step: int, loss: Tensor) -> Tensor:
+        if self.scaler is not None:
+            self.optimizers.unscale(self.scaler)
+        limit = self.config.gradient_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if self.scaler is None and not torch.isfinite(norm + loss):  # with a scaler, overflow skips the step by design
+            raise DivergenceError(
+                f"step {step + 1}: loss={loss.item():.4g}, gradient norm={norm.item():.4g}; nothing was changed by it. "
+                f"Lower --learning-rate (now {self.config.learning_rate}), or try --precision fp32"
+            )
+        return norm
+
+
+def chance(seed: int, step: int, micro: int, purpose: str) -> int:
+    """A seed that depends on its four arguments alone, and on nothing that happened before."""
+    digest = hashlib.blake2b(f"{seed}/{step}/{micro}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1  # torch wants a non-negative int64
+
+
+def _to_device(ids: Tensor, device: torch.device) -> Tensor:
+    return ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device)
