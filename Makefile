@@ -65,9 +65,9 @@ typecheck: .venv/installed-dev
 	@$(BIN)/mypy
 
 # What can be made again. Your runs and the .venv stay.
+LEFT := build dist htmlcov .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 clean:
-	@$(PYTHON) -c "import shutil, pathlib; [shutil.rmtree(p, ignore_errors=True) for n in ('build', 'dist', 'htmlcov', '.pytest_cache', '.mypy_cache', '.ruff_cache', '.hypothesis') for p in [pathlib.Path(n)]]"
-	@$(PYTHON) -c "import shutil, pathlib; [shutil.rmtree(p) for d in ('src', 'tests') for p in list(pathlib.Path(d).rglob('__pycache__'))]"
+	@$(PYTHON) -c "import shutil, pathlib; P = pathlib.Path; left = [P(n) for n in '$(LEFT)'.split()] + [p for d in ('src', 'tests') for p in P(d).rglob('__pycache__')]; [p.unlink() if p.is_file() else shutil.rmtree(p, ignore_errors=True) for p in left]"
 
 # Set up once, and again when what is needed has changed.
 .venv/installed: .venv/made pyproject.toml constraints.txt

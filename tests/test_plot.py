@@ -136,9 +136,9 @@ def test_a_missing_log_and_no_log_at_all_say_what_to_name(tmp_path: Path) -> Non
 
 def test_smoothing_keeps_a_straight_line_and_calms_a_noisy_one() -> None:
     straight = [0.5 * place for place in range(200)]
-    assert smooth(straight) == pytest.approx(straight)
+    assert smooth(straight)[:-10] == pytest.approx(straight[:-10])
     noisy = [(-1) ** place for place in range(200)]
-    assert max(abs(value) for value in smooth(noisy)[40:-10]) < 0.2
+    assert max(abs(value) for value in smooth(noisy)[40:]) < 0.2
     assert smooth([]) == []
     assert math.isclose(smooth([3.0])[0], 3.0)
 

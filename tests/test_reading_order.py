@@ -26,10 +26,10 @@ ORDER = """
 
     device checkpoint
 
-    sampling.filters sampling.generate
+    sampling.filters sampling.reader sampling.generate
 
     training.events training.optim training.schedule training.step training.evaluate training.metrics
-    training.clock training.signals training.picture training.publish training.run training.samples training.loop
+    training.clock training.signals training.publish training.run training.samples training.loop
 
     lab.baselines lab.exam lab.plot
 

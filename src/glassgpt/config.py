@@ -19,6 +19,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+PUBLISHABLE = (".safetensors", ".csv")  # what a run can leave in other places: its best checkpoint, its log
+
+
 def field(default: Any, description: str) -> Any:
     return Field(default=default, description=description)
 
@@ -165,7 +168,7 @@ class RunConfig(Piece):
     training: TrainingConfig = TrainingConfig()
     out: str | None = field(None, "the run's folder; left out, runs/ and the name of the data")
     publish: tuple[str, ...] = field(
-        (), "further places for copies of the best checkpoint (.safetensors) and log (.csv)"
+        (), "further places for copies of the best checkpoint (NAME.safetensors) and log (NAME.csv)"
     )
     device: str = field("auto", "auto, cpu, cuda, cuda:1, mps")
 
@@ -176,6 +179,9 @@ class RunConfig(Piece):
                 f"seq_len={self.training.seq_len} is longer than max_seq_len={self.model.max_seq_len}; "
                 f"lower the first or raise the second"
             )
+        for place in self.publish:
+            if not place.endswith(PUBLISHABLE):
+                raise ValueError(f"publish={place!r}: a copy's name ends in {' or '.join(PUBLISHABLE)}")
         return self
 
 

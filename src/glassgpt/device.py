@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,13 +62,19 @@ def choose_machine(training: TrainingConfig, device_name: str = "auto") -> Machi
     return Machine(device=device, precision=precision, threads=threads, compiled=compiled, why=why)
 
 
-def prepare_machine(machine: Machine) -> None:
-    """The process-wide switches of torch, thrown here and nowhere else."""
+@contextlib.contextmanager
+def switched_on(machine: Machine) -> Iterator[None]:
+    """The process-wide switches of torch, thrown here and nowhere else, and thrown back afterwards."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(machine.threads)
     torch.set_flush_denormal(True)  # numbers near zero would slow the processor down many times
-    if machine.device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
 def choose_device(name: str = "auto") -> tuple[torch.device, str]:

@@ -6,7 +6,6 @@ its origin, so that `glassgpt info RUN --config` can say why it is what it is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,9 +210,11 @@ def to_yaml(config: RunConfig, origins: Mapping[str, str]) -> str:
 
 
 def _yaml_value(value: Any) -> str:
-    """On one line, whatever it holds: a JSON string is a YAML string, with line breaks escaped."""
+    """On one line, whatever it holds: line breaks are written as escapes."""
     if isinstance(value, str):
-        return value if value.isidentifier() and yaml.safe_load(value) == value else json.dumps(value)
+        if value.isidentifier() and yaml.safe_load(value) == value:
+            return value
+        return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=1 << 30).strip()
     if isinstance(value, list):
         return f"[{', '.join(_yaml_value(item) for item in value)}]"
     return yaml.safe_dump(value).split("\n", 1)[0]

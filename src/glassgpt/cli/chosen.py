@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from glassgpt.errors import DataError
@@ -49,3 +50,14 @@ def read_text_file(path: str) -> str:
         raise DataError(f"{path} is not UTF-8 at byte {problem.start}; convert it first") from None
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
+
+
+def beginning(chunks: Iterable[str], characters: int) -> str:
+    """The first characters of a text that may be longer than memory."""
+    pieces: list[str] = []
+    for chunk in chunks:
+        pieces.append(chunk[:characters])
+        characters -= len(pieces[-1])
+        if characters <= 0:
+            break
+    return "".join(pieces)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 from glassgpt import settings
+from glassgpt.cli.chosen import beginning
 from glassgpt.cli.flags import Parser, only, pick_action
 from glassgpt.cli.terminal import announce, bytes_for_people, show_tokens
 from glassgpt.config import DataConfig
 from glassgpt.data.prepare import Prepared, prepare
-from glassgpt.data.sources import Source, find_source, list_named
+from glassgpt.data.sources import find_source, list_named
 
 USAGE = "{list | prepare | show} [DATA ...]"
 EPILOG = """\
@@ -25,7 +25,8 @@ examples:
   glassgpt data show book.txt
   glassgpt data prepare tinyshakespeare
 """
-FIRST_LINES, SHOWN_CHARACTERS, COMMON = 8, 1000, 12
+FIRST_LINES, SHOWN_CHARACTERS = 8, 1000
+COUNTED_CHARACTERS, COMMON = 1_000_000, 12  # the beginning tells which characters are frequent
 
 
 def run(argv: Sequence[str]) -> int:
@@ -58,27 +59,20 @@ def prepare_text(config: DataConfig) -> None:
 
 def show_text(config: DataConfig) -> None:
     source = find_source(config.data, val_fraction=config.val_fraction)
-    start = beginning(source, SHOWN_CHARACTERS)
-    for line in start.splitlines()[:FIRST_LINES]:
+    start = beginning(source.chunks(), COUNTED_CHARACTERS)
+    for line in start[:SHOWN_CHARACTERS].splitlines()[:FIRST_LINES]:
         print(f"    {line[:110]}")
     prepared = prepare(config, progress=announce())
     print()
     _print_numbers(prepared)
-    counts: Counter[str] = Counter()
-    for chunk in source.chunks():
-        counts.update(chunk)
-    common = "  ".join(f"{character!r} {share:.1%}" for character, share in _shares(counts).items())
+    common = "  ".join(f"{character!r} {share:.1%}" for character, share in _shares(Counter(start)).items())
     print(f"characters {common} ...")
-    first = next((line for line in start.splitlines() if line.strip()), start)[:60]
+    first = next((line for line in start[:SHOWN_CHARACTERS].splitlines() if line.strip()), start)[:60]
     print(f"cut        {show_tokens(prepared.tokenizer, first)}")
     print(f"ids        {' '.join(map(str, prepared.tokenizer.encode(first)[:20]))} ...")
 
 
 ACTIONS = {"list": list_texts, "prepare": prepare_text, "show": show_text}
-
-
-def beginning(source: Source, characters: int) -> str:
-    return "".join(islice((character for chunk in source.chunks() for character in chunk), characters))
 
 
 def _shares(counts: Counter[str]) -> dict[str, float]:

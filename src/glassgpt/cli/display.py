@@ -92,8 +92,10 @@ class LiveDisplay(PlainDisplay):
             TextColumn("{task.description}"),
             TextColumn("{task.fields[speed]}", style="dim"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left", style="dim"),
             console=Console(highlight=False),
             transient=True,
+            refresh_per_second=4,  # each refresh takes time from the training
         )
         if event.floor is not None:
             self._losses["floor"] = event.floor

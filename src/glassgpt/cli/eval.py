@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glassgpt import settings
-from glassgpt.cli.chosen import RUN_HELP, aside, chosen_checkpoint
+from glassgpt.cli.chosen import RUN_HELP, aside, beginning, chosen_checkpoint
 from glassgpt.cli.flags import Parser
 from glassgpt.config import RunConfig, SamplingConfig
 from glassgpt.data import tales
@@ -70,6 +70,8 @@ def run(argv: Sequence[str]) -> int:
     subject = load_subject(asked)
     own = find_source(subject.config.data.data, val_fraction=subject.config.data.val_fraction)
     training_text = beginning(own.train_chunks(), RIVALS_READ)
+    if len(training_text) == RIVALS_READ:
+        aside(f"the training text is long: the simple methods read its first {RIVALS_READ:,} characters only")
     text = held_out_text(subject, own) if asked["data"] is None else "".join(find_source(asked["data"]).chunks())
     if len(text) < 2:
         raise DataError("the text is too short to measure anything on; give at least two characters")
@@ -196,15 +198,3 @@ def examined(subject: Subject, training_text: str, count: int) -> Iterator[str]:
             stories[event.sample] += event.text
     yield "The exam, of stories that it writes:"
     yield from mark(stories, training_text=training_text).report().split("\n")
-
-
-def beginning(chunks: Iterator[str], characters: int) -> str:
-    """As much of a long text as the rivals can read in a few seconds."""
-    pieces: list[str] = []
-    for chunk in chunks:
-        pieces.append(chunk[:characters])
-        characters -= len(pieces[-1])
-        if characters <= 0:
-            aside("the text is long: the simple methods read its first part only")
-            break
-    return "".join(pieces)

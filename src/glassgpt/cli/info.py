@@ -83,11 +83,17 @@ def form_of(config: ModelConfig) -> str:
 def parameters_by_part(checkpoint: Checkpoint) -> dict[str, int]:
     """`{"token_embedding": ..., "blocks attention": ..., "blocks mlp": ..., ...}`, all layers together."""
     counts: dict[str, int] = {}
-    for name, tensor in checkpoint.weights.items():
+    for name in sorted(checkpoint.weights, key=_along_the_model):
         words = [word for word in name.split(".") if not word.isdigit()]
         part = " ".join(words[:2]) if words[0] == "blocks" else words[0]
-        counts[part] = counts.get(part, 0) + tensor.numel()
+        counts[part] = counts.get(part, 0) + checkpoint.weights[name].numel()
     return counts
+
+
+def _along_the_model(name: str) -> tuple[int, str]:
+    places = ("token_embedding", "position_embedding", "embedding_shift", "blocks", "final_norm", "head")
+    first = name.split(".", maxsplit=1)[0]
+    return (places.index(first) if first in places else len(places)), name
 
 
 def losses_of(metrics: Any) -> Iterator[str]:

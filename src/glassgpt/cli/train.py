@@ -49,8 +49,8 @@ def run(argv: Sequence[str]) -> int:
         _refuse_beside_resume(preset=preset, config=file, overwrite=overwrite)
         return _show(_resume(find_run(resume), settings.canonical(asked, place="the command")))
     chosen = settings.resolve(preset=preset, file=file, flags=asked)
-    if preset is None and file is None and not ({"data", "dataset", "input"} - asked.keys()):
-        print("presets with other sizes: glassgpt train --help")
+    if preset is None and file is None and {"data", "dataset", "input"} & asked.keys() and settings.presets():
+        print(f"default settings; complete others by name, with --preset: {' '.join(settings.presets())}")
     return _show(_train(chosen, overwrite=overwrite))
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from glassgpt.data.templates import Copy, Draw, Facts, Part, Row, Sum, Template, add, parse_template, render, written
+from glassgpt.data.templates import Draw, Facts, Part, Row, Sum, Template, add, parse_template, render, written
 
 
 class NotATale(ValueError):

@@ -32,7 +32,7 @@ Progress = Callable[[str, float], None]  # what is being done, and how far it is
 
 
 class Split(BaseModel, frozen=True):
-    """One of the two parts, in numbers."""
+    """One of the two parts."""
 
     tokens: int
     characters: int
@@ -73,8 +73,7 @@ def prepare(
 
     `min_tokens` is what one window needs, seq_len + 1; less than that in either part is an error.
     """
-    cache = cache or cache_root()
-    tell = progress or (lambda _what, _share: None)
+    cache, tell = cache or cache_root(), progress or (lambda _what, _share: None)
     source = find_source(
         config.data,
         val_fraction=config.val_fraction,
@@ -103,8 +102,7 @@ def _find_or_make(config: DataConfig, source: Source, shelf: Path, tell: Progres
         if prepared is None:
             _make(folder, config, source, given, tell)
             prepared = _open(folder, config, source)
-    if prepared is None:
-        raise DataError(f'the token files in "{folder}" changed while they were made; try again')
+    assert prepared is not None, f"{folder} was just made"
     return prepared
 
 
@@ -171,7 +169,7 @@ def _trained(source: Source, tell: Progress) -> Tokenizer:
 
 
 def _write(scratch: Path, config: DataConfig, source: Source, tokenizer: Tokenizer, tell: Progress) -> None:
-    train_bytes = max(1, round(source.size_bytes * (1 - source.val_fraction)))
+    train_bytes = source.size_bytes * (1 - source.val_fraction)
     train_chunks = _watched(source.train_chunks(), "encoding", train_bytes, tell)
     meta = Meta(
         format=FORMAT,
@@ -206,7 +204,7 @@ def _write_split(path: Path, chunks: Iterable[str], tokenizer: Tokenizer) -> Spl
     return Split(tokens=tokens, characters=characters, bytes=size_bytes, sha256=digest.hexdigest())
 
 
-def _watched(chunks: Iterable[str], what: str, size: int, tell: Progress) -> Iterator[str]:
+def _watched(chunks: Iterable[str], what: str, size: float, tell: Progress) -> Iterator[str]:
     """The chunks, with the progress told now and then; characters stand in for bytes, so it is an estimate."""
     done = told = 0
     for chunk in chunks:
@@ -223,11 +221,10 @@ def _refuse_too_short(prepared: Prepared, min_tokens: int) -> None:
     part = min(have, key=lambda part: have[part])
     if have[part] >= min_tokens:
         return
-    share = f"a {'larger' if part == 'held-out' else 'smaller'} --val-fraction, or "
-    if sum(have.values()) < 2 * min_tokens:
-        share = ""  # no cut would leave enough on both sides
-    shorter = f"--seq-len {have[part] - 1} or less, " if have[part] > 1 else ""
+    ways = [f"--seq-len {have[part] - 1} or less"] if have[part] > 1 else []
+    if sum(have.values()) >= 2 * min_tokens:  # another cut leaves enough on both sides
+        ways.append(f"a {'larger' if part == 'held-out' else 'smaller'} --val-fraction")
     raise DataError(
         f"the text {prepared.source.name} is too short: its {part} part has {have[part]} tokens, and one window "
-        f"needs {min_tokens}; choose {shorter}{share}more text"
+        f"needs {min_tokens}; choose {', or '.join([*ways, 'more text'])}"
     )

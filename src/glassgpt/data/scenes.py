@@ -65,9 +65,9 @@ SCENES: dict[str, tuple[str, ...]] = {
         "buttering {:wears.a}",
     ),
     "close": (
-        "{hero} and {friend} ate {:foods} with {:sauces} until the moon came up.",
+        "{hero} and {friend} ate {:foods} with {:sauces} until nothing was left.",
         "{friend} gave {hero} {:traits.a} hug and some {:foods}.",
-        "In the evening they sat {:near} the {:places} and sang about {:foods}.",
+        "Later they sat {:near} the {:places} and sang about {:foods}.",
         "Even the {:traits} {:crowd} {:cheered}.",
         'That night {hero} wrote in {hero.her} {:looks} diary: "Today I was {:moods}."',
         "{friend} laughed so much that {friend.her} {:looks} {:wears} fell off.",

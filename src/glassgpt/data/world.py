@@ -134,8 +134,7 @@ WORDS: dict[str, tuple[Row, ...]] = {
         "bravely, carefully, sweetly, grandly, shyly, gently, nervously, merrily, modestly"
     ),
     "sounds": plain(
-        "plop, clang, hiss, whoosh, pop, crash, ding, boing, thump, splash, squeak, rumble, twang, fizz, gurgle, "
-        "honk"
+        "plop, clang, hiss, whoosh, pop, crash, ding, boing, thump, splash, squeak, rumble, twang, fizz, gurgle, honk"
     ),
     "crowd": plain(
         "ducks, bees, crows, snails, geese, moths, frogs, spiders, swallows, sparrows, worms, crickets, "

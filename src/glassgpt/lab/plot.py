@@ -68,11 +68,13 @@ def draw_loss(log: Path, out: Path, *, floor: float | None = None, title: str = 
 def with_picture(events: Iterator[Event]) -> Iterator[Event]:
     """A run's events as they are; when it is finished, its picture is drawn first."""
     for event in events:
-        if isinstance(event, Finished):
-            picture = RunFolder(event.folder).picture
-            draw_loss(event.files["log"], picture, floor=event.floor)
-            event = replace(event, files={**event.files, "picture": picture})
-        yield event
+        yield _drawn(event) if isinstance(event, Finished) else event
+
+
+def _drawn(finished: Finished) -> Finished:
+    picture = RunFolder(finished.folder).picture
+    draw_loss(finished.files["log"], picture, floor=finished.floor)
+    return replace(finished, files={**finished.files, "picture": picture})
 
 
 def plot_runs(logs: Sequence[Path], out: Path) -> list[Path]:
@@ -159,10 +161,13 @@ def _draw_column(axes: Axes, run: Log, column: str, colour: str, label: str) -> 
 
 def smooth(values: Sequence[float]) -> list[float]:
     """The mean over a window around each value; narrow at the steep start, where a wide one would lie above it."""
-    reach = len(values) // 30
     sums = [0.0, *itertools.accumulate(values)]
-    reaches = [min(reach, place // 4, len(values) - 1 - place) for place in range(len(values))]
-    return [(sums[i + r + 1] - sums[i - r]) / (2 * r + 1) for i, r in enumerate(reaches)]
+    means = []
+    for place in range(len(values)):
+        reach = min(len(values) // 30, place // 4)
+        first, last = place - reach, min(place + reach, len(values) - 1)
+        means.append((sums[last + 1] - sums[first]) / (last + 1 - first))
+    return means
 
 
 def _draw_held_out(axes: Axes, run: Log, colour: str, label: str) -> None:
@@ -184,7 +189,7 @@ def _with_best(label: str, run: Log) -> str:
 def _scale_losses(axes: Axes) -> None:
     """Logarithmic, for the last tenth of a nat is as hard to win as the first whole one."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.25, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -144,7 +144,7 @@ def choose(logits_BV: Tensor, *, temperature: float, top_k: int | None, rng: tor
     if temperature == 0:
         return logits_BV.argmax(dim=-1, keepdim=True)
     scores_BV = logits_BV.float().cpu() / temperature
-    if top_k is not None:
+    if top_k:
         kth_B1 = scores_BV.topk(min(top_k, scores_BV.shape[-1])).values[:, -1:]
         scores_BV = scores_BV.masked_fill(scores_BV < kth_B1, -math.inf)
     return torch.multinomial(scores_BV.softmax(dim=-1), 1, generator=rng).to(logits_BV.device)

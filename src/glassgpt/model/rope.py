@@ -18,8 +18,8 @@ Rotation = tuple[Tensor, Tensor]  # cos_B1TK, sin_B1TK
 def rotate(x_BHTK: Tensor, rotation: Rotation) -> Tensor:
     """Turn every pair (a, b) to (a cos - b sin, b cos + a sin)."""
     cos_B1TK, sin_B1TK = rotation
-    a, b = x_BHTK.chunk(2, dim=-1)
-    return x_BHTK * cos_B1TK + torch.cat((-b, a), dim=-1) * sin_B1TK
+    partner_BHTK = x_BHTK.roll(x_BHTK.shape[-1] // 2, dims=-1)  # (b, a); the minus is in the table
+    return x_BHTK * cos_B1TK + partner_BHTK * sin_B1TK
 
 
 class Rope(nn.Module):
@@ -29,9 +29,9 @@ class Rope(nn.Module):
         super().__init__()
         # fp32: in bf16 position 257 would round to 256
         speeds = base ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
-        angles_SK = torch.outer(torch.arange(max_seq_len, dtype=torch.float32), speeds).repeat(1, 2)
-        self.cos_SK = nn.Buffer(angles_SK.cos(), persistent=False)
-        self.sin_SK = nn.Buffer(angles_SK.sin(), persistent=False)
+        angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float32), speeds)
+        self.cos_SK = nn.Buffer(torch.cat((angles.cos(), angles.cos()), dim=1), persistent=False)
+        self.sin_SK = nn.Buffer(torch.cat((-angles.sin(), angles.sin()), dim=1), persistent=False)
 
     def forward(self, positions_BT: Tensor, *, dtype: torch.dtype) -> Rotation:
         """The rotation at each position, with an axis of one for the heads, in the dtype of queries and keys."""

@@ -35,8 +35,8 @@ def apply_temperature(logits_BV: Tensor, temperature: float) -> Tensor:
     if temperature == 0:
         best_B1 = logits_BV.argmax(dim=-1, keepdim=True)
         return torch.full_like(logits_BV, -math.inf).scatter(-1, best_B1, 0.0)
-    # The best is moved to 0 first, or a temperature of 1e-40 would make infinities of all of them.
-    return (logits_BV - logits_BV.amax(dim=-1, keepdim=True)) / temperature
+    # The best moves to 0 and stays there, however small the temperature; 1e-300 is no number in fp32, 1e-30 is.
+    return (logits_BV - logits_BV.amax(dim=-1, keepdim=True)) / max(temperature, 1e-30)
 
 
 def keep_top_k(logits_BV: Tensor, k: int) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from glassgpt.config import SamplingConfig
-from glassgpt.errors import ConfigError, DataError
+from glassgpt.errors import ConfigError, DataError, DivergenceError
 from glassgpt.model.gpt import GPT
 from glassgpt.sampling.filters import odds
 from glassgpt.sampling.reader import Reader
@@ -43,7 +43,7 @@ def write(
     *,
     context: int | None = None,
 ) -> Iterator[TokenEvent]:
-    """`generate` from text to text: `"".join(event.text for event in write(...) if event.sample == 0)`."""
+    """From text to text: of one sample, all the `event.text` joined are what it wrote."""
     texts = [prompt] if isinstance(prompt, str) else prompt
     prompts = [tokenizer.encode(text) for text in texts]
     return generate(model, prompts, settings, tokenizer=tokenizer, context=context)
@@ -77,6 +77,8 @@ def generate(
 
 def _events(samples: list[Sample], reader: Reader, settings: SamplingConfig) -> Iterator[TokenEvent]:
     for step in range(settings.max_new_tokens):
+        if not reader.logits_BV.isfinite().all():
+            raise DivergenceError("the model answers with nan or inf: its training diverged; use an earlier checkpoint")
         probs_BV = odds(reader.logits_BV, torch.stack([sample.seen_V for sample in samples]), settings)
         log_probs_BV = reader.logits_BV.log_softmax(dim=-1)
         events = [sample.draw(step, probs_BV[row], log_probs_BV[row]) for row, sample in enumerate(samples)]
@@ -95,7 +97,7 @@ class Sample:
         self, index: int, prompt: Sequence[int], settings: SamplingConfig, model: GPT, tokenizer: Tokenizer | None
     ) -> None:
         self.index, self.settings = index, settings
-        self.rng = torch.Generator().manual_seed(_seed(settings.seed, index))
+        self.rng = torch.Generator().manual_seed(sample_seed(settings.seed, index))
         self.seen_V = torch.zeros(len(model.token_embedding.weight), dtype=torch.bool)
         self.seen_V[list(prompt)] = True
         self.scribe = Scribe(tokenizer.stream(), settings.stop) if tokenizer else None
@@ -141,6 +143,6 @@ class Scribe:
         )
 
 
-def _seed(seed: int, index: int) -> int:
+def sample_seed(seed: int, index: int) -> int:
     """Dice of its own for each sample; neighbouring numbers would not do, seed 1 sample 2 is not seed 2 sample 1."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{index}/sample".encode(), digest_size=8).digest(), "big")

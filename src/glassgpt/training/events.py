@@ -30,7 +30,7 @@ class Started:
     train_tokens: int
     val_tokens: int
     epochs: float
-    floor: float | None  # the loss that no model can beat, where we know it (nats per token)
+    floor: float | None  # the loss that no model can beat, where we know it; for tales, in nats per character
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from glassgpt.checkpoint import save_checkpoint
 from glassgpt.data.prepare import Progress as Watcher
-from glassgpt.device import prepare_machine
+from glassgpt.device import switched_on
 from glassgpt.errors import RunError
 from glassgpt.files import write_text
 from glassgpt.runs import RunFolder, claim, empty, find_run
@@ -59,12 +59,11 @@ def resume(path: str | Path, changes: Mapping[str, Any], *, say: Watcher | None 
 
 
 def _go(run: Run) -> Iterator[Event]:
-    prepare_machine(run.machine)
     for line in [run.machine.why, *run.notes]:
         yield Note(text=line)
     yield _started(run)
     desk = _Desk(run)
-    with Interrupts() as interrupts:
+    with switched_on(run.machine), Interrupts() as interrupts:
         while run.progress.step < run.config.training.max_steps and not interrupts.caught:
             yield from desk.take_step()
     if run.progress.step < run.config.training.max_steps:

@@ -21,7 +21,7 @@ from glassgpt.data.prepare import Prepared, prepare
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.data.sources import find_source
 from glassgpt.device import Machine, choose_machine
-from glassgpt.errors import ConfigError, RunError
+from glassgpt.errors import ConfigError, RunError, TokenizerError
 from glassgpt.model.count import flops_per_token
 from glassgpt.model.gpt import GPT
 from glassgpt.runs import RUNS, RunFolder
@@ -79,7 +79,7 @@ class Run:
 def new_run(settings: Settings, say: Watcher | None) -> Run:
     prepared = prepare_data(settings.config, say)
     machine = choose_machine(settings.config.training, settings.config.device)
-    config = resolve_measured(settings.config, machine, prepared)
+    config = resolve_measured(settings, machine, prepared)
     model = GPT(config.model, seed=config.training.seed).to(machine.device)
     return _assemble(
         config, origins=settings.origins, machine=machine, prepared=prepared, model=model, progress=Progress()
@@ -135,8 +135,9 @@ def prepare_data(config: RunConfig, say: Watcher | None) -> Prepared:
     return prepared
 
 
-def resolve_measured(config: RunConfig, machine: Machine, prepared: Prepared) -> RunConfig:
+def resolve_measured(settings: Settings, machine: Machine, prepared: Prepared) -> RunConfig:
     """What was chosen by looking at the machine and the text is written down, and not chosen again on resume."""
+    config = settings.config
     chosen = {
         "vocab_size": prepared.tokenizer.vocab_size,
         "out": str(folder_of(config)),
@@ -144,8 +145,21 @@ def resolve_measured(config: RunConfig, machine: Machine, prepared: Prepared) ->
         "precision": machine.precision,
         "threads": machine.threads,
         "compile": "on" if machine.compiled else "off",
+        "sample_prompt": _sample_prompt(settings, prepared),
     }
     return assemble(flat(config) | chosen)
+
+
+def _sample_prompt(settings: Settings, prepared: Prepared) -> str:
+    """A prompt with an unknown character is refused now, and not after hours at the first sample."""
+    prompt = settings.config.training.sample_prompt
+    try:
+        prepared.tokenizer.encode(prompt)
+    except TokenizerError:
+        if "sample_prompt" in settings.origins:
+            raise
+        return prepared.tokenizer.decode(prepared.train_ids[:1].tolist())  # a text without line breaks
+    return prompt
 
 
 def _changed(saved: Checkpoint, changes: Mapping[str, Any], notes: list[str]) -> RunConfig:

@@ -1,0 +1,61 @@
+"""What tests share: a cache of their own, a small text, and a small trained run to look at from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+BOOK = "The owl flew over the sea, and the sea was calm. «Näin», said the owl.\n" * 40
+TINY: dict[str, Any] = {
+    "n_layers": 1, "d_model": 16, "n_heads": 2, "seq_len": 16, "max_seq_len": 32, "batch_size": 4,
+    "device": "cpu", "precision": "fp32", "threads": 1,
+}  # fmt: skip
+
+
+# A busy machine is slow now and then, and no claim of ours is about the time of one example.
+settings.register_profile("glassgpt", deadline=None)
+settings.load_profile("glassgpt")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read from this machine's cache, or left there."""
+    monkeypatch.setenv("GLASSGPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("GLASSGPT_MIRROR", raising=False)
+
+
+@pytest.fixture
+def rhyme(tmp_path: Path) -> Path:
+    """A small text with something to learn in it."""
+    path = tmp_path / "rhyme.txt"
+    lines = [f"{number} little mice sat down to spin, puss passed by and peeped in.\n" for number in range(60)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A newcomer's folder: book.txt, and runs/book, trained on it for a moment."""
+    import glassgpt
+
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "book.txt").write_text(BOOK, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        _move_in(folder, patch)
+        glassgpt.train("book.txt", max_steps=12, eval_every=6, save_every=6, **TINY)
+    return folder
+
+
+@pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test runs in the newcomer's folder, with a cache of its own."""
+    _move_in(home, monkeypatch)
+    return home
+
+
+def _move_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.setenv("GLASSGPT_CACHE", str(folder.with_name("cache-of-" + folder.name)))

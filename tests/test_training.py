@@ -1,0 +1,259 @@
+"""Training: what a step does, what the learning rate is, and what a run says about itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassgpt.config import ModelConfig, TrainingConfig
+from glassgpt.data.batches import Batches
+from glassgpt.device import choose_machine
+from glassgpt.errors import ConfigError, DivergenceError, RunError
+from glassgpt.model.gpt import GPT
+from glassgpt.settings import resolve
+from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped
+from glassgpt.training.loop import train
+from glassgpt.training.metrics import Progress
+from glassgpt.training.optim import Optimizers, is_hidden_matrix
+from glassgpt.training.schedule import learning_rate_share
+from glassgpt.training.step import Trainer, chance
+
+MODEL = ModelConfig(vocab_size=23, d_model=24, n_layers=2, n_heads=3, max_seq_len=16)
+SMALL: dict[str, Any] = {
+    "d_model": 24, "n_layers": 2, "n_heads": 3, "max_seq_len": 32, "seq_len": 16, "batch_size": 8, "threads": 1,
+    "precision": "fp32", "max_steps": 20, "eval_every": 10, "save_every": 10, "sample_every": 10, "log_every": 5,
+}  # fmt: skip
+
+
+def trainer(model: ModelConfig = MODEL, **choices: Any) -> Trainer:
+    values: dict[str, Any] = {"batch_size": 32, "seq_len": 8, "max_steps": 50, "precision": "fp32", "threads": 1}
+    config = TrainingConfig(**(values | choices))
+    ids = np.random.default_rng(0).integers(0, 23, size=2000).astype(np.uint16)
+    gpt = GPT(model, seed=3)
+    gpt.checkpointing = config.gradient_checkpointing
+    batches = Batches(ids, seq_len=config.seq_len, batch_size=config.batch_size, seed=config.seed)
+    return Trainer(
+        model=gpt, forward=gpt, optimizers=Optimizers(gpt, config), batches=batches, config=config,
+        machine=choose_machine(config, "cpu"),
+    )  # fmt: skip
+
+
+def after_one_step(trained: Trainer) -> dict[str, torch.Tensor]:
+    trained.take_step(0)
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in trained.model.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def run(rhyme: Path, out: Path, **choices: Any) -> list[Event]:
+    return list(train(resolve(flags=SMALL | {"data": str(rhyme), "out": str(out)} | choices)))
+
+
+def test_four_micro_batches_of_eight_make_the_gradient_of_one_batch_of_32() -> None:
+    parts, whole = after_one_step(trainer(grad_accum=4)), after_one_step(trainer(grad_accum=1))
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_checkpointed_blocks_draw_the_same_dropout_and_give_the_same_gradients() -> None:
+    model = MODEL.but(dropout=0.3)
+    again, plain = after_one_step(trainer(model, gradient_checkpointing=True)), after_one_step(trainer(model))
+    for name, gradient in plain.items():
+        torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_a_step_is_a_function_of_its_number_and_not_of_what_torch_drew_before() -> None:
+    model = MODEL.but(dropout=0.3)
+    first, second = trainer(model), trainer(model)
+    torch.rand(17)
+    losses = [float(first.take_step(7).loss)]
+    torch.rand(5)
+    losses += [float(second.take_step(7).loss)]
+    assert losses[0] == losses[1]
+    assert float(trainer(model).take_step(8).loss) != losses[0]
+
+
+def test_chance_differs_in_each_of_its_arguments() -> None:
+    base = (1, 2, 3, "dropout")
+    others = [
+        (9, 2, 3, "dropout"),
+        (1, 9, 3, "dropout"),
+        (1, 2, 9, "dropout"),
+        (1, 2, 3, "noise"),
+        (12, 3, 3, "dropout"),
+    ]
+    assert len({chance(*arguments) for arguments in [base, *others]}) == 6
+    assert all(0 <= chance(*arguments) < 2**63 for arguments in others)
+
+
+def test_the_first_loss_is_that_of_even_odds() -> None:
+    assert float(trainer().take_step(0).loss) == pytest.approx(math.log(23), abs=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_learning_lowers_the_loss_on_text_that_can_be_learned(rhyme: Path, tmp_path: Path, optimizer: str) -> None:
+    events = run(rhyme, tmp_path / "run", optimizer=optimizer, max_steps=60, learning_rate=0.01)
+    losses = [event.val_loss for event in events if isinstance(event, Evaluated)]
+    assert losses[-1] < 1.5 < losses[0]
+
+
+def test_muon_moves_the_hidden_matrices_and_adamw_all_else() -> None:
+    optimizers = trainer(optimizer="muon").optimizers
+    kinds = {type(part).__name__: part for part in optimizers._parts}
+    model_names = {name for name, parameter in GPT(MODEL).named_parameters() if is_hidden_matrix(name, parameter)}
+    muon = {optimizers._names[p] for group in kinds["Muon"].param_groups for p in group["params"]}
+    adamw = {optimizers._names[p] for group in kinds["AdamW"].param_groups for p in group["params"]}
+    assert muon == model_names
+    assert {"blocks.0.attention.qkv.weight", "blocks.1.mlp.down.weight"} <= muon
+    assert {"token_embedding.weight", "final_norm.weight"} <= adamw
+    assert not muon & adamw
+
+
+def test_decay_pulls_matrices_and_leaves_biases_and_norms_alone() -> None:
+    optimizers = trainer(optimizer="adamw", weight_decay=0.7).optimizers
+    decay = {
+        optimizers._names[p]: group["weight_decay"]
+        for group in optimizers._parts[0].param_groups
+        for p in group["params"]
+    }
+    assert decay["blocks.0.mlp.up.weight"] == decay["token_embedding.weight"] == 0.7
+    assert decay["blocks.0.mlp.up.bias"] == decay["blocks.0.mlp_norm.weight"] == 0.0
+
+
+def test_a_gradient_is_never_longer_than_its_limit() -> None:
+    trained = trainer(gradient_clip=0.01)
+    result = trained.take_step(0)
+    length = math.sqrt(sum(float(p.grad.square().sum()) for p in trained.model.parameters() if p.grad is not None))
+    assert float(result.gradient_norm) > 0.01  # what is logged is the length before
+    assert length == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_changes_no_weight() -> None:
+    trained = trainer()
+    with torch.no_grad():
+        trained.model.final_norm.weight[0] = math.nan
+    before = {name: parameter.clone() for name, parameter in trained.model.named_parameters()}
+    with pytest.raises(DivergenceError, match=r"step 4: .*--learning-rate"):
+        trained.take_step(3)
+    for name, parameter in trained.model.named_parameters():
+        assert torch.equal(parameter, before[name]) or name == "final_norm.weight"
+
+
+schedules = st.builds(
+    TrainingConfig,
+    max_steps=st.integers(20, 500), warmup_steps=st.integers(0, 20), min_lr_ratio=st.floats(0, 1),
+    schedule=st.sampled_from(["cosine", "linear", "constant"]), decay_fraction=st.floats(0, 1),
+)  # fmt: skip
+
+
+@given(schedules)
+def test_the_learning_rate_rises_to_the_peak_and_never_below_its_end(config: TrainingConfig) -> None:
+    shares = [learning_rate_share(step, config) for step in range(config.max_steps)]
+    warm, rest = shares[: config.warmup_steps], shares[config.warmup_steps :]
+    assert all(0 < share <= 1 for share in warm)
+    assert warm == sorted(warm)
+    assert rest == sorted(rest, reverse=True)
+    assert all(config.min_lr_ratio - 1e-9 <= share <= 1 for share in rest)
+    assert max(shares) == 1
+
+
+def test_the_learning_rate_by_hand() -> None:
+    cosine = TrainingConfig(max_steps=110, warmup_steps=10, schedule="cosine", min_lr_ratio=0.1)
+    assert [round(learning_rate_share(step, cosine), 4) for step in (0, 9, 10, 60, 110)] == [0.1, 1.0, 1.0, 0.55, 0.1]
+    late = TrainingConfig(max_steps=100, schedule="linear", decay_fraction=0.5)
+    assert [learning_rate_share(step, late) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
+
+
+def test_a_run_tells_its_story_in_order(rhyme: Path, tmp_path: Path) -> None:
+    events = run(rhyme, tmp_path / "run")
+    kinds = [type(event) for event in events if not isinstance(event, Note)]
+    middle = [Stepped, Evaluated, Stepped, Sampled, Saved, Saved]
+    assert kinds == [Started, *middle, *middle, Finished]
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert all(path.is_file() for path in finished.files.values())
+    assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def test_the_log_has_a_line_for_each_told_step(rhyme: Path, tmp_path: Path) -> None:
+    run(rhyme, tmp_path / "run")
+    header, *lines = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8").splitlines()
+    columns = header.split(",")
+    assert columns[:5] == ["step", "tokens", "seconds", "train_loss", "val_loss"]
+    rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines]
+    assert [(row["step"], row["tokens"], bool(row["val_loss"])) for row in rows] == [
+        ("5", "640", False), ("10", "1280", True), ("15", "1920", False), ("20", "2560", True)
+    ]  # fmt: skip
+
+
+def progress(losses: Sequence[tuple[float, float]]) -> Progress:
+    told = Progress()
+    for train_loss, val_loss in losses:
+        told.step += 10
+        told.add_batch_loss(train_loss)
+        told.add_evaluation(val_loss)
+    return told
+
+
+def test_overfitting_is_said_when_it_is_so_and_not_before() -> None:
+    assert progress([(2.0, 2.1), (1.5, 1.9), (1.2, 2.0), (1.0, 2.2)]).overfitting_since() == 20
+    assert (
+        progress([(2.0, 2.1), (1.5, 1.9), (1.2, 2.0)]).overfitting_since() is None
+    )  # one bad evaluation may be chance
+    assert progress([(2.0, 2.1), (1.5, 1.9), (1.6, 2.0), (1.7, 2.2)]).overfitting_since() is None  # that is divergence
+    assert progress([(2.0, 2.1), (1.5, 1.9), (1.2, 1.8)]).overfitting_since() is None
+
+
+def test_a_model_that_is_too_large_for_its_text_is_told_off(tmp_path: Path) -> None:
+    text = tmp_path / "noise.txt"
+    text.write_text("".join(chr(97 + n % 26) for n in np.random.default_rng(1).integers(0, 26, 900)), encoding="utf-8")
+    events = run(text, tmp_path / "run", max_steps=120, learning_rate=0.02, d_model=48)
+    assert [event.text for event in events if isinstance(event, Note) and "overfitting since step" in event.text]
+
+
+def test_a_taken_folder_is_refused_and_left_as_it_was(rhyme: Path, tmp_path: Path) -> None:
+    run(rhyme, tmp_path / "run")
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    with pytest.raises(RunError, match=r"--resume .* --overwrite"):
+        run(rhyme, tmp_path / "run")
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(RunError, match="no run folder"):
+        run(rhyme, tmp_path / "mine")
+
+
+def test_overwriting_removes_the_old_run_and_nothing_else(rhyme: Path, tmp_path: Path) -> None:
+    run(rhyme, tmp_path / "run", max_steps=30)
+    (tmp_path / "run" / "notes.txt").write_text("mine", encoding="utf-8")
+    settings = resolve(flags=SMALL | {"data": str(rhyme), "out": str(tmp_path / "run")})
+    list(train(settings, overwrite=True))
+    assert (tmp_path / "run" / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "run" / "log.csv").read_text(encoding="utf-8").splitlines()[-1].startswith("20,")
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(rhyme: Path, tmp_path: Path) -> None:
+    def losses(name: str, seed: int) -> list[float]:
+        return [e.loss for e in run(rhyme, tmp_path / name, seed=seed, dropout=0.1) if isinstance(e, Stepped)]
+
+    assert losses("a", 1) == losses("b", 1) != losses("c", 2)
+
+
+def test_published_copies_are_what_the_run_holds(rhyme: Path, tmp_path: Path) -> None:
+    places = [str(tmp_path / "out" / "model.safetensors"), str(tmp_path / "logs" / "training.csv")]
+    run(rhyme, tmp_path / "run", publish=places)
+    assert Path(places[0]).read_bytes() == (tmp_path / "run" / "best.safetensors").read_bytes()
+    assert Path(places[1]).read_bytes() == (tmp_path / "run" / "log.csv").read_bytes()
+    with pytest.raises(ConfigError, match=r"model\.onnx"):
+        run(rhyme, tmp_path / "other", publish=["model.onnx"])
+    assert not (tmp_path / "other").exists()
