@@ -74,7 +74,9 @@ class Attention(nn.Module):
         self.form = config.attention
         self.head_width = config.head_width
         self.split = (config.n_heads, config.kv_heads, config.kv_heads)
-        self.qkv = linear(config.d_model, sum(self.split) * config.head_width, bias=config.bias)
+        # How many rows of the one matrix make queries, keys and values.
+        self.rows = tuple(heads * config.head_width for heads in self.split)
+        self.qkv = linear(config.d_model, sum(self.rows), bias=config.bias)
         self.q_norm = RMSNorm(config.head_width) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_width) if config.qk_norm else None
         self.out = linear(config.d_model, config.d_model, bias=config.bias)

@@ -45,6 +45,6 @@ def spread(part: str, config: ModelConfig) -> float:
 
 
 def start_shift(weight: Tensor, *, share: float) -> None:
-    """A share of the nearest neighbour, none of the others: as in the recipe that was fastest in our first measurements."""
+    """A share of the nearest neighbour, none of the others: as in the fastest recipe of our first measurements."""
     weight.zero_()
     weight[0] = share

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from glassgpt.config import TrainingConfig
 from glassgpt.errors import CheckpointError
+from glassgpt.model.attention import Attention
+from glassgpt.training.muon import Muon
 
 MUON_MOMENTUM = 0.95  # Keller Jordan's value, https://kellerjordan.github.io/posts/muon/
 
@@ -80,10 +82,14 @@ def _build(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
             (matrices if parameter.ndim >= 2 and "shift" not in name else others).append(parameter)
     parts: list[Optimizer] = [_adamw(matrices, others, config)]
     if hidden:
-        parts.append(
-            Muon(hidden, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=MUON_MOMENTUM)
-        )
+        parts.append(_muon(hidden, model, config))
     return parts
+
+
+def _muon(hidden: list[nn.Parameter], model: nn.Module, config: TrainingConfig) -> Muon:
+    fused = {part.qkv.weight: part.rows for part in model.modules() if isinstance(part, Attention)}
+    groups = [{"params": [parameter], "rows": fused.get(parameter)} for parameter in hidden]
+    return Muon(groups, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=MUON_MOMENTUM)
 
 
 def _adamw(matrices: list[nn.Parameter], others: list[nn.Parameter], config: TrainingConfig) -> AdamW:
