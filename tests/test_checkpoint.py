@@ -20,7 +20,7 @@ from glassgpt.model.gpt import GPT
 from glassgpt.settings import flat
 from glassgpt.text.chars import CharTokenizer
 
-MODEL = ModelConfig(vocab_size=5, d_model=8, n_layers=1, n_heads=2, max_seq_len=6)
+MODEL = ModelConfig(vocab_size=5, d_model=8, n_layers=1, n_heads=2, max_seq_len=6, bias=True)
 TOKENIZER = CharTokenizer.train(["abcd\n"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 
@@ -50,7 +52,7 @@ def test_an_accelerator_is_found_by_itself(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_compilation_is_for_long_runs_on_cuda_or_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     assert device.choose_compile(TrainingConfig(max_steps=5000), CUDA)[0]
     assert not device.choose_compile(TrainingConfig(max_steps=50), CUDA)[0]
     assert not device.choose_compile(TrainingConfig(max_steps=5000), CPU)[0]

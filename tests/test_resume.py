@@ -64,7 +64,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["adamw", "muon"])
 def whole(request: pytest.FixtureRequest, text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nothing interrupts, over more than two epochs."""
-    folder = tmp_path_factory.mktemp("whole") / request.param
+    folder: Path = tmp_path_factory.mktemp("whole") / str(request.param)
     events = list(begin(text, folder, optimizer=request.param))
     tokens = next(event.train_tokens for event in events if isinstance(event, Started))
     assert 2 * tokens < STEPS * 16 * 16

@@ -70,7 +70,12 @@ def test_the_angles_are_fp32_until_the_end_and_in_no_checkpoint() -> None:
 
 
 def test_a_rotary_model_knows_the_order_of_its_tokens() -> None:
-    model = GPT(ModelConfig(vocab_size=13, d_model=16, n_heads=2, n_layers=1, position="rope"), seed=1)
+    model = GPT(
+        ModelConfig(
+            vocab_size=13, d_model=16, n_heads=2, n_layers=1, norm="layernorm", mlp="gelu", bias=True, qk_norm=False
+        ),
+        seed=1,
+    )
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(4)

@@ -83,14 +83,14 @@ def test_an_alias_and_its_field_may_agree_but_not_differ() -> None:
         ({"n_heads": 3, "d_model": 128}, "d_model=128 does not split into n_heads=3; d_model=129 would"),
         ({"dropout": 1.5}, "dropout=1.5: it should be less than 1"),
         ({"mlp": "gellu"}, "mlp='gellu': it should be 'gelu', 'relu2' or 'swiglu'"),
-        ({"seq_len": 1024}, "seq_len=1024 is longer than max_seq_len=512"),
+        ({"seq_len": 1024}, "seq_len=1024 is longer than max_seq_len=256"),
         ({"epochs": 3}, "give iters_per_epoch or max_steps"),
         ({"epochs": "many", "iters_per_epoch": 3}, "no whole numbers"),
         ({"use_rope": "perhaps"}, "neither true nor false"),
         ({"learning_rate": "nan"}, "learning_rate"),
         ({"learning_rate": "inf"}, "learning_rate"),
         ({"warmup_steps": 2000}, "warmup_steps=2000 is longer than the run"),
-        ({"grad_accum": 3}, "batch_size=16 does not split into grad_accum=3"),
+        ({"grad_accum": 3}, "batch_size=8 does not split into grad_accum=3"),
     ],
 )
 def test_an_impossible_value_is_refused_with_the_way_out(values: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glassgpt.checkpoint import load_checkpoint
 from glassgpt.config import ModelConfig, TrainingConfig
 from glassgpt.data.batches import Batches
 from glassgpt.device import choose_machine
@@ -26,7 +28,7 @@ from glassgpt.training.optim import Optimizers, is_hidden_matrix
 from glassgpt.training.schedule import learning_rate_share
 from glassgpt.training.step import Trainer, chance
 
-MODEL = ModelConfig(vocab_size=23, d_model=24, n_layers=2, n_heads=3, max_seq_len=16)
+MODEL = ModelConfig(vocab_size=23, d_model=24, n_layers=2, n_heads=3, max_seq_len=16, bias=True)
 SMALL: dict[str, Any] = {
     "d_model": 24, "n_layers": 2, "n_heads": 3, "max_seq_len": 32, "seq_len": 16, "batch_size": 8, "threads": 1,
     "precision": "fp32", "max_steps": 20, "eval_every": 10, "save_every": 10, "sample_every": 10, "log_every": 5,
@@ -127,7 +129,7 @@ def test_decay_pulls_matrices_and_leaves_biases_and_norms_alone() -> None:
         for p in group["params"]
     }
     assert decay["blocks.0.mlp.up.weight"] == decay["token_embedding.weight"] == 0.7
-    assert decay["blocks.0.mlp.up.bias"] == decay["blocks.0.mlp_norm.weight"] == 0.0
+    assert decay["blocks.0.attention.qkv.bias"] == decay["blocks.0.mlp_norm.weight"] == 0.0
 
 
 def test_a_gradient_is_never_longer_than_its_limit() -> None:
@@ -168,7 +170,7 @@ def test_the_learning_rate_rises_to_the_peak_and_never_below_its_end(config: Tra
 
 
 def test_the_learning_rate_by_hand() -> None:
-    cosine = TrainingConfig(max_steps=110, warmup_steps=10, schedule="cosine", min_lr_ratio=0.1)
+    cosine = TrainingConfig(max_steps=110, warmup_steps=10, schedule="cosine", decay_fraction=1, min_lr_ratio=0.1)
     assert [round(learning_rate_share(step, cosine), 4) for step in (0, 9, 10, 60, 110)] == [0.1, 1.0, 1.0, 0.55, 0.1]
     late = TrainingConfig(max_steps=100, schedule="linear", decay_fraction=0.5)
     assert [learning_rate_share(step, late) for step in (0, 50, 75)] == [1.0, 1.0, 0.5]
@@ -212,6 +214,24 @@ def test_overfitting_is_said_when_it_is_so_and_not_before() -> None:
     )  # one bad evaluation may be chance
     assert progress([(2.0, 2.1), (1.5, 1.9), (1.6, 2.0), (1.7, 2.2)]).overfitting_since() is None  # that is divergence
     assert progress([(2.0, 2.1), (1.5, 1.9), (1.2, 1.8)]).overfitting_since() is None
+
+
+def test_a_failing_compiler_is_announced_and_the_run_is_the_eager_one(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_graph: object, _inputs: object) -> None:
+        raise OSError("no compiler on this machine")
+
+    eager = run(rhyme, tmp_path / "eager", dropout=0.1)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    fallen = run(rhyme, tmp_path / "fallen", dropout=0.1, compile="on")
+    assert [event.text for event in fallen if isinstance(event, Note) and "compiling failed" in event.text]
+    assert [e.loss for e in fallen if isinstance(e, Stepped)] == [e.loss for e in eager if isinstance(e, Stepped)]
+    assert "compile: off" in info_of(tmp_path / "fallen")
+
+
+def info_of(folder: Path) -> str:
+    return f"compile: {load_checkpoint(folder / 'last.safetensors').settings['compile']}"
 
 
 def test_a_model_that_is_too_large_for_its_text_is_told_off(tmp_path: Path) -> None:

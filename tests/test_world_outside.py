@@ -18,11 +18,19 @@ from glassgpt.model.gpt import GPT
 transformers = pytest.importorskip("transformers", reason="the outsider; pip install 'glassgpt[test]' brings it")
 
 B, T, V, D, L = 3, 13, 31, 24, 2
+GPT_2: dict[str, Any] = {
+    "position": "learned",
+    "norm": "layernorm",
+    "mlp": "gelu",
+    "bias": True,
+    "tie_weights": True,
+    "qk_norm": False,
+}
 
 
 def random_model(**form: Any) -> GPT:
     sizes = {"vocab_size": V, "d_model": D, "n_layers": L, "n_heads": 4, "d_ff": 40, "max_seq_len": 17}
-    model = GPT(ModelConfig(**(sizes | form)), seed=1)
+    model = GPT(ModelConfig(**(GPT_2 | sizes | form)), seed=1)
     rng = torch.Generator().manual_seed(2)
     with torch.no_grad():  # no zeros and ones left, by which a forgotten bias or norm could hide
         for weight in model.parameters():

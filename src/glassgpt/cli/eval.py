@@ -98,14 +98,13 @@ def _parser() -> Parser:
 
 def load_subject(asked: dict[str, Any]) -> Subject:
     from glassgpt.checkpoint import load_checkpoint
-    from glassgpt.device import choose_machine, prepare_machine
+    from glassgpt.device import choose_machine
 
     checkpoint = load_checkpoint(chosen_checkpoint(asked["RUN"]))
     config = settings.assemble(checkpoint.settings)
     trained_with = config.training.precision if asked["device"] == "auto" else "auto"
     training = config.training.but(compile="off", threads=0, precision=trained_with)
     machine = choose_machine(training, asked["device"])
-    prepare_machine(machine)
     tokenizer = checkpoint.tokenizer(unknown=asked["unknown"])
     return Subject(checkpoint=checkpoint, config=config, model=checkpoint.model(machine.device),
                    tokenizer=tokenizer, machine=machine)  # fmt: skip

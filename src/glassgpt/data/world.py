@@ -45,86 +45,74 @@ HEROES = people(
 )
 FRIENDS = people(
     "Mr Badger badger he, Mrs Goose goose she, Mr Toad toad he, Mrs Owl owl she, Mr Mole mole he, Mrs Hen hen she,"
-    "Mr Crow crow he, Mrs Frog frog she, Mr Walrus walrus he, Mrs Lizard lizard she"
+    "Mr Crow crow he, Mrs Frog frog she"
 )
 
 # Long lists are cheap to learn where the word comes often; no word comes in fewer than one story of 150.
 WORDS: dict[str, tuple[Row, ...]] = {
     "heroes": HEROES,
     "friends": FRIENDS,
-    "jobs": nouns(
-        "baker, miller, postman, king, queen, tailor, fisherman, gardener, clockmaker, captain, teacher, doctor, "
-        "painter, shepherd, cook, librarian, mayor, farmer, pirate, juggler, judge, wizard, barber, dentist, "
-        "plumber, sailor"
-    ),
+    "jobs": nouns("baker, miller, postman, king, queen, tailor, gardener, captain, teacher, doctor, wizard, mayor"),
     "traits": nouns(
         "small, brave, shy, merry, sleepy, curious, polite, clever, gentle, cheerful, stubborn, hungry, tidy, "
         "lazy, proud, dreamy, quiet, silly, hopeful, kind, nosy, patient, round, fluffy, busy, noisy, serious, "
-        "ticklish, elegant, wise, famous, modest, playful, jolly, grumpy, thirsty, graceful, lucky, mighty, peculiar, "
-        "romantic, wicked, young, zealous"
+        "ticklish, elegant, wise, jolly, grumpy, "
+        "zealous"
     ),
     "looks": nouns(
-        "red, blue, green, yellow, purple, orange, silver, golden, pink, brown, white, striped, spotted, crooked, "
-        "shiny, rusty, tiny, wobbly, wooden, old, huge, lopsided, sticky, velvet, sparkling, itchy, dotted, fuzzy, "
-        "glittering, knitted, muddy, neat, painted, quilted, ragged, tartan, upside-down, turquoise, zigzag, emerald"
+        "red, blue, green, yellow, purple, orange, silver, golden, pink, white, grey, striped, "
+        "spotted, crooked, shiny, rusty, tiny, wobbly, wooden, old, huge, lopsided, sticky, velvet, sparkling, "
+        "itchy, fuzzy, glittering, knitted, neat, painted, quilted, ragged, tartan, upside-down, "
+        "turquoise, zigzag, gigantic, floppy, invisible, magic, "
+        "borrowed, frozen, new"
     ),
     "moods": plain(
         "happy, glad, warm, cosy, lucky, giddy, calm, rich, grand, bright, snug, wise, jolly, peaceful, cheerful, "
         "content, thankful, important"
     ),
     "weathers": nouns(
-        "rainy, sunny, windy, foggy, frosty, snowy, misty, cloudy, stormy, chilly, grey, damp, mild, breezy, "
-        "drizzly, dusty, sleepy, ordinary, hot, icy, lovely, purple, quiet, lazy"
+        "rainy, sunny, windy, foggy, frosty, snowy, cloudy, misty, stormy, chilly, grey, drizzly, lovely, "
+        "ordinary, hot, quiet"
     ),
     "days": nouns("Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"),
     "places": plain(
         "harbour, market, meadow, river, library, orchard, station, mill, beach, pond, forest, garden, village, "
-        "well, lighthouse, barn, museum, school, bridge, bakery, hill, castle, theatre, volcano, swamp, zoo, "
-        "fountain, island, airport, cave, desert, jungle, kiosk, palace, ruin, tunnel"
+        "well, lighthouse, barn, museum, school, bridge, hill, castle, theatre, volcano, zoo, island, desert, "
+        "jungle, airport"
     ),
     "near": plain("behind, under, beside, near, above, below, opposite, inside"),
     "homes": nouns(
-        "teapot, boot, hatbox, drawer, windmill, barrel, bathtub, bucket, hollow log, saucepan, mailbox, piano, "
-        "wheelbarrow, suitcase, flowerpot, cupboard, tent, caravan, chimney, cuckoo clock, fishbowl, pumpkin, "
-        "treehouse, laundry basket, biscuit tin, snow globe, canoe, lampshade, rocking chair, grandfather clock"
+        "teapot, boot, hatbox, drawer, barrel, bucket, hollow log, saucepan, piano, "
+        "suitcase, cupboard, tent, laundry basket, pumpkin, treehouse, bathtub"
     ),
     "things": nouns(
         "kite, lantern, umbrella, whistle, button, spoon, ladder, mirror, teacup, feather, map, key, bell, "
-        "pillow, compass, ribbon, candle, broom, rope, marble, notebook, jug, thimble, magnet, toothbrush, "
-        "cushion, postcard, envelope, hammer, needle, snowball, pencil, blanket, doorknob, fork, sponge, hourglass, "
-        "inkpot, saddle, tuba, violin case, zip, quill, anchor"
+        "pillow, compass, ribbon, candle, broom, rope, notebook, magnet, cushion, "
+        "postcard, envelope, hammer, snowball, pencil, sponge, hourglass"
     ),
-    "toys": nouns("drum, violin, trumpet, accordion, balloon, sledge, wagon, yo-yo, hammock, seesaw"),
-    "wears": nouns(
-        "scarf, coat, cap, vest, bow tie, cloak, jumper, nightgown, apron, mitten, wig, sock, helmet, crown, "
-        "cardigan, beret, dress, fez, hood, kimono, lampshade, petticoat, raincoat, tutu"
-    ),
+    "toys": nouns("drum, violin, trumpet, balloon, sledge, hammock"),
+    "wears": nouns("scarf, coat, cap, vest, bow tie, jumper, apron, mitten, wig, sock, helmet, raincoat"),
     "foods": plain(
         "soup, pancakes, lemon cake, bread, cheese, noodles, honey, jam, toast, popcorn, pudding, dumplings, "
-        "waffles, custard, muffins, gingerbread, biscuits, apple pie, porridge, cocoa, spinach, butter, raisins, "
-        "marmalade, stew, pickles, ice cream, cabbage, sausages, toffee, rice, liquorice, fudge, goulash, hazelnuts, "
-        "meatballs, nougat, omelette, ravioli, trifle, vegetables, yoghurt, eclairs, quiche"
+        "waffles, custard, muffins, gingerbread, biscuits, apple pie, porridge, cocoa, spinach, "
+        "raisins, marmalade, stew, pickles, ice cream, cabbage, sausages, toffee, liquorice, fudge, "
+        "meatballs, omelette, ravioli, yoghurt, "
+        "nut cake"
     ),
     "sauces": plain(
         "mustard, pepper, cinnamon, cream, salt, mint, syrup, vinegar, parsley, ginger, garlic, sprinkles, "
         "vanilla, chalk"
     ),
-    "fruits": nouns(
-        "plum, pear, apple, cherry/cherries, fig, peach/peaches, nut, acorn, berry/berries, carrot, turnip, "
-        "radish/radishes, onion, bean, mushroom, egg, melon, potato/potatoes, chestnut, cucumber"
-    ),
-    "numbers": numbers("two three four five six"),
-    "lots": numbers("six seven eight nine"),
-    "few": numbers("two three four"),
+    "fruits": nouns("plum, pear, apple, cherry/cherries, nut, acorn, carrot, onion, bean, mushroom, egg, melon"),
+    "numbers": numbers("two three four five"),
+    "lots": numbers("six seven eight"),
+    "few": numbers("two three"),
     "hobbies": plain(
-        "singing, dancing, knitting, rowing, napping, baking, painting, whistling, reading, climbing, juggling, "
-        "gardening, fishing, yodelling, digging, humming, skating, drumming, sneezing, sewing, daydreaming, "
-        "counting sheep, polishing shoes, walking backwards, arguing, exploring, jogging, lounging, marching, travelling, "
-        "ice skating, boasting"
+        "singing, dancing, knitting, rowing, napping, painting, whistling, reading, climbing, juggling, "
+        "fishing, yodelling, digging, humming, sneezing, daydreaming, counting sheep, walking backwards"
     ),
     "moves": plain(
-        "hopped, walked, skipped, tiptoed, marched, wandered, trotted, strolled, rolled, danced, hurried, "
-        "waddled, crept, paddled, bounced, wobbled, sailed, galloped"
+        "hopped, walked, skipped, tiptoed, marched, trotted, rolled, danced, hurried, bounced, galloped, crept"
     ),
     "said": plain(
         "said, whispered, sighed, mumbled, called, sang, shouted, squeaked, murmured, declared, giggled, hummed, "
@@ -136,13 +124,10 @@ WORDS: dict[str, tuple[Row, ...]] = {
         "bravely, carefully, sweetly, grandly, shyly, gently, nervously, merrily, modestly, dreamily, eagerly, fondly, "
         "lazily, quietly, tenderly, upside down, warmly"
     ),
-    "sounds": plain(
-        "plop, clang, hiss, whoosh, pop, crash, ding, boing, thump, splash, squeak, rumble, twang, fizz, gurgle, honk"
-    ),
+    "sounds": plain("plop, clang, hiss, whoosh, boing, thump, rumble, twang, fizz, gurgle"),
     "crowd": plain(
-        "ducks, bees, crows, snails, geese, moths, frogs, spiders, swallows, sparrows, worms, crickets, "
-        "ladybirds, kittens, beetles, hens, penguins, puppies, seagulls, tadpoles, dragonflies, lobsters, rats, zebras, "
-        "jellyfish, unicorns"
+        "ducks, bees, crows, snails, geese, moths, frogs, spiders, swallows, worms, crickets, kittens, "
+        "penguins, puppies"
     ),
     "cheered": plain(
         "clapped, cheered, danced, hummed, bowed, waved, giggled, wept a little, took notes, joined in, stopped "

@@ -103,6 +103,9 @@ class _Desk:
         with self.clock.stepping():
             result = run.trainer.take_step(progress.step)
             loss = float(result.loss)
+        if run.trainer.why_not_compiled and run.config.training.compile == "on":
+            yield run.without_compiling()
+            write_text(run.folder.config, to_yaml(run.config, run.origins))
         progress.step += 1
         progress.add_batch_loss(loss)
         if progress.step == 1:

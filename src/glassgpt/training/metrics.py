@@ -32,6 +32,9 @@ COLUMNS = tuple(column.name for column in fields(Row))
 TIME_COLUMNS = frozenset({"seconds", "tokens_per_s", "mfu"})  # all others are the same in every repetition
 
 
+WORSE = 1.01  # a validation loss one hundredth higher; less than that is noise
+
+
 class Log:
     """log.csv, one flushed line after another."""
 
@@ -98,9 +101,9 @@ class Progress:
         return train_loss, is_best
 
     def overfitting_since(self) -> int | None:
-        """The step of the best evaluation, when two or more since were worse while the training loss fell on."""
+        """The step of the best evaluation, when the last two were clearly worse while the training loss fell on."""
         best = next((row for row in self.history if row[0] == self.best_step), None)
-        later = [row for row in self.history if row[0] > self.best_step]
+        later = [row for row in self.history if row[0] > self.best_step][-2:]
         if best is None or len(later) < 2 or later[-1][1] >= best[1]:
             return None
-        return self.best_step
+        return self.best_step if min(later[0][2], later[1][2]) > WORSE * best[2] else None

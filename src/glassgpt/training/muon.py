@@ -35,8 +35,18 @@ class Muon(Optimizer):
     gradients are by far the largest, would leave queries and keys hardly any movement.
     """
 
-    def __init__(self, params: ParamsT, *, lr: float, weight_decay: float, momentum: float) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        """`dtype` is that of the orthogonalisation: bf16 is enough, but slow where a processor only imitates it."""
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "rows": None})
+        self.dtype = dtype
         for group in self.param_groups:
             for parameter in group["params"]:
                 shape = tuple(parameter.shape)
@@ -67,7 +77,7 @@ class Muon(Optimizer):
             memory["momentum_buffer"] = torch.zeros_like(parameter.grad)
         velocity: Tensor = memory["momentum_buffer"]
         velocity.lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(velocity, momentum).bfloat16()
+        return parameter.grad.lerp(velocity, momentum).to(self.dtype)
 
 
 def split(parameter: Tensor, direction: Tensor, *, rows: tuple[int, ...] | None, learning_rate: float) -> list[Move]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from glassgpt.config import TrainingConfig
+from glassgpt.device import cpu_has_bf16
 from glassgpt.errors import CheckpointError
 from glassgpt.model.attention import Attention
 from glassgpt.training.muon import Muon
@@ -89,7 +90,10 @@ def _build(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
 def _muon(hidden: list[nn.Parameter], model: nn.Module, config: TrainingConfig) -> Muon:
     fused = {part.qkv.weight: part.rows for part in model.modules() if isinstance(part, Attention)}
     groups = [{"params": [parameter], "rows": fused.get(parameter)} for parameter in hidden]
-    return Muon(groups, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=MUON_MOMENTUM)
+    dtype = torch.float32 if hidden[0].device.type == "cpu" and not cpu_has_bf16() else torch.bfloat16
+    return Muon(
+        groups, lr=config.muon_learning_rate, weight_decay=config.weight_decay, momentum=MUON_MOMENTUM, dtype=dtype
+    )
 
 
 def _adamw(matrices: list[nn.Parameter], others: list[nn.Parameter], config: TrainingConfig) -> AdamW:

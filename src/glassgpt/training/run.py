@@ -27,6 +27,7 @@ from glassgpt.model.gpt import GPT
 from glassgpt.runs import RUNS, RunFolder
 from glassgpt.settings import Settings, assemble, flat
 from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
+from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
 from glassgpt.training.optim import Optimizers
 from glassgpt.training.step import Forward, Trainer
@@ -49,6 +50,11 @@ class Run:
     held_out: HeldOut
     progress: Progress
     notes: list[str] = field(default_factory=list)  # what a person should hear before the first step
+
+    def without_compiling(self) -> Note:
+        """Compiling failed: the run goes on in eager mode, and will be resumed so."""
+        self.config = assemble(flat(self.config) | {"compile": "off"})
+        return Note(text=f"compiling failed, so it goes on without (slower): {self.trainer.why_not_compiled}")
 
     @property
     def model(self) -> GPT:

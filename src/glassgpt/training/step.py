@@ -44,6 +44,8 @@ class Trainer:
     config: TrainingConfig
     machine: Machine
     scaler: torch.amp.GradScaler | None = None
+    why_not_compiled: str | None = None  # set when compiling was tried and failed
+    _compiled_works: bool = False
 
     def take_step(self, step: int) -> StepResult:
         """Step number `step`, counted from 0."""
@@ -70,6 +72,19 @@ class Trainer:
         self.optimizers.load_state({name: value for name, value in memory.items() if not name.startswith(SCALER)})
 
     def _backward(self, step: int, micro: int) -> Tensor:
+        try:
+            loss = self._gradients(step, micro)
+        except Exception as problem:  # compilers fail in a hundred ways, and each has its own exception
+            if self.forward is self.model or self._compiled_works:
+                raise
+            self.why_not_compiled = (str(problem) or type(problem).__name__).strip().splitlines()[0]
+            self.forward = self.model
+            self.model.zero_grad(set_to_none=True)  # nothing is lost: this was the first backward pass of the process
+            loss = self._gradients(step, micro)
+        self._compiled_works = True
+        return loss
+
+    def _gradients(self, step: int, micro: int) -> Tensor:
         x, y = self.batches.batch(step, micro=micro, grad_accum=self.config.grad_accum)
         ids_BT, targets_BT = (_to_device(torch.from_numpy(part), self.machine.device) for part in (x, y))
         if self.model.config.dropout > 0:
