@@ -26,8 +26,8 @@ def model(context: int) -> GPT:
 
 def nats_by_hand(gpt: GPT, text: str) -> float:
     """Every character of the story and its end, asked for one by one, with all that came before it."""
-    ids = TOKENIZER.encode(tales.SEPARATOR + text + tales.SEPARATOR)
-    start = len(tales.SEPARATOR)
+    ids = TOKENIZER.encode(tales.BEFORE + text + tales.SEPARATOR)
+    start = len(tales.BEFORE)
     log_probs = F.log_softmax(gpt.eval()(torch.tensor([ids]))[0][0].detach().double(), dim=-1)
     return -sum(float(log_probs[place - 1, ids[place]]) for place in range(start, len(ids)))
 

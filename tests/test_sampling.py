@@ -150,7 +150,7 @@ def test_top_p_keeps_enough_and_not_one_too_many(logits_BV: Tensor, p: float) ->
 @quick
 @given(logits, st.integers(1, 7), st.floats(0.1, 3.0), st.integers(0, 1000))
 def test_the_slow_truth_chooses_as_the_filters_do(logits_BV: Tensor, k: int, temperature: float, seed: int) -> None:
-    config = SamplingConfig(top_k=k, temperature=temperature)
+    config = SamplingConfig(top_k=k, temperature=temperature, min_p=0)
     probs_BV = filters.odds(logits_BV, torch.zeros_like(logits_BV, dtype=torch.bool), config)
     drawn_B1 = torch.multinomial(probs_BV, 1, generator=torch.Generator().manual_seed(seed))
     rng = torch.Generator().manual_seed(seed)
@@ -237,7 +237,9 @@ def test_events_tell_their_place_and_the_last_one_says_why() -> None:
 
 def test_tokens_are_drawn_as_often_as_the_model_believes() -> None:
     model, draws = model_of(), 4000
-    events = list(generate(model, [[1, 2, 3]], SamplingConfig(max_new_tokens=1, num_samples=draws)))
+    events = list(
+        generate(model, [[1, 2, 3]], SamplingConfig(max_new_tokens=1, num_samples=draws, temperature=1, min_p=0))
+    )
     with torch.no_grad():
         probs_V = model(torch.tensor([[1, 2, 3]]))[0][0, -1].softmax(-1)
     counts_V = torch.bincount(torch.tensor([event.token_id for event in events]), minlength=V)

@@ -78,7 +78,7 @@ def test_every_hero_and_every_opening_comes_equally_often() -> None:
     seen = Counter(re.search("|".join(rf"\b{name}\b" for name in heroes), text)[0] for text in SAMPLE)  # type: ignore[index]
     expected = len(SAMPLE) / len(heroes)
     chi_squared = sum((seen[name] - expected) ** 2 / expected for name in heroes)
-    assert chi_squared < 50  # 23 degrees of freedom: one fair die in a thousand exceeds 49.7
+    assert chi_squared < 31.3  # 11 degrees of freedom: one fair die in a thousand exceeds it
 
 
 @settings(deadline=None)
@@ -101,8 +101,8 @@ def test_what_is_no_story_is_refused(text: str) -> None:
 def test_stories_are_plain_ascii_of_readable_length() -> None:
     lengths = [len(text) for text in SAMPLE]
     assert all(text.isascii() and tales.SEPARATOR not in text and text == text.strip() for text in SAMPLE)
-    assert min(lengths) >= 300
-    assert max(lengths) <= 900
+    assert min(lengths) >= 400
+    assert max(lengths) <= 750
 
 
 def test_the_floor_is_high_enough_to_be_a_language() -> None:
@@ -115,8 +115,8 @@ def test_the_floor_counts_the_separator() -> None:
 
 
 def test_the_world_is_as_rich_as_promised() -> None:
-    assert len(tales.shapes()) >= 200
-    assert 800 <= len(tales.words()) <= 1200
+    assert len(tales.shapes()) >= 80
+    assert len(tales.words()) >= 650
     assert all(shape[-1] in '.!?"' for shape in tales.shapes())
 
 
@@ -127,20 +127,30 @@ def test_no_word_is_rare_and_every_written_word_is_known() -> None:
     assert min(seen.values()) > count / 220  # a share of 1/150, less three standard errors
 
 
-def test_sums_come_out_right() -> None:
-    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-    number = {word: value for value, word in enumerate(names)}
-    sums = [
-        found.groups() for text in SAMPLE for found in re.finditer(r"(\w+) and (\w+) (?:are|make|made) (\w+)\b", text)
-    ]
-    sums = [found for found in sums if set(map(str.lower, found)) <= set(number)]
-    assert len(sums) > 30
-    assert all(number[a.lower()] + number[b] == number[c] for a, b, c in sums)
+@pytest.mark.parametrize(
+    ("sentence", "sign"),
+    [
+        (r" put (\w+) in [^.]+ and (\w+) in [^.]+, which made (\w+)\.", 1),
+        (r" picked (\w+), then (\w+) more [^.]+, and that was (\w+)\.", 1),
+        (r" burned (\w+) \S+ candles and (\w+) \S+ ones, which made (\w+)\.", 1),
+        (r" was (\w+) and (\w+), which is (\w+), and ", 1),
+        (r" kept (\w+) .+ ate (\w+) of them, so (\w+) were left\.", -1),
+        (r" kept (\w+) .+ (\w+) of them \w+ away, so (\w+) stayed behind\.", -1),
+    ],
+)
+def test_sums_come_out_right(sentence: str, sign: int) -> None:
+    numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    number = {word: value for value, word in enumerate(numbers, 2)}
+    sums = [[number[word] for word in found] for text in SAMPLE for found in re.findall(sentence, text)]
+    assert len(sums) > 100  # each comes in one story of twelve
+    assert all(left + sign * right == total for left, right, total in sums)
 
 
 def test_articles_fit_the_word_that_follows() -> None:
-    wrong = [found for text in SAMPLE for found in re.findall(r"\b(?:[Aa] [aeiou]\w*|[Aa]n [^aeiou\W]\w*)", text)]
+    vowel = "(?:[aeiou]|hour)"  # the h of an hourglass is silent
+    wrong = [found for text in SAMPLE for found in re.findall(rf"\b(?:[Aa] {vowel}\w*|[Aa]n (?!{vowel})\w+)", text)]
     assert wrong == []
+    assert any(" an hourglass" in text for text in SAMPLE)
 
 
 def test_stories_differ() -> None:
@@ -155,7 +165,7 @@ def test_a_story_depends_on_seed_and_index_alone() -> None:
 def test_these_stories_are_the_same_on_every_machine_and_python() -> None:
     # Changed words mean a changed world; then this line may change too, with a note in the CHANGELOG.
     assert tales.story(0, 0).startswith(
-        "Listen to the tale of Kiki, the clever koala of the lighthouse. Best of all she liked pickles with s"
+        "Have you heard of Felix the fox and his striped apron? Best of all he liked toffee with salt.\n"
     )
 
 

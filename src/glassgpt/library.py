@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from glassgpt import settings
 from glassgpt.checkpoint import Checkpoint, load_checkpoint
-from glassgpt.data.tales import SEPARATOR
+from glassgpt.data.tales import BEFORE
 from glassgpt.device import choose_device
 from glassgpt.errors import RunError
 from glassgpt.lab.plot import with_picture
@@ -46,10 +46,16 @@ class LanguageModel:
 
     @property
     def opening(self) -> str:
-        """The prompt of whoever has none: a new story for tales, a new line for other texts."""
-        if "tales" in str(self.checkpoint.settings.get("data", "")):
-            return SEPARATOR
-        return str(self.checkpoint.settings.get("sample_prompt", "\n"))
+        """The prompt of whoever has none: for tales the end of another story, else the run's `sample_prompt`."""
+        return BEFORE if self.tells_tales else str(self.checkpoint.settings["sample_prompt"])
+
+    @property
+    def tells_tales(self) -> bool:
+        return all(spec.partition(":")[0] == "tales" for spec in self.checkpoint.settings["data"])
+
+    def shown(self, prompt: str | None) -> str:
+        """What of the prompt belongs to the text: not the end of another story."""
+        return prompt or ("" if self.tells_tales else self.opening)
 
     def generate(self, prompt: str | None = None, **sampling: Any) -> str:
         """The prompt and what the model writes behind it. Of several samples (`num_samples`), see `samples`."""
@@ -57,8 +63,7 @@ class LanguageModel:
 
     def samples(self, prompt: str | None = None, **sampling: Any) -> list[str]:
         """`num_samples` texts, each beginning with the prompt."""
-        prompt = prompt or self.opening
-        texts = [prompt] * settings.sampling(sampling).num_samples
+        texts = [self.shown(prompt)] * settings.sampling(sampling).num_samples
         for event in self.stream(prompt, **sampling):
             texts[event.sample] += event.text
         return texts

@@ -192,8 +192,9 @@ def examined(subject: Subject, training_text: str, count: int) -> Iterator[str]:
     stories = [""] * count
     wanted = SamplingConfig(max_new_tokens=LONGEST_TALE, stop=(tales.SEPARATOR,), num_samples=count)
     with subject.machine.autocast():
-        for event in write(subject.model, subject.tokenizer, tales.SEPARATOR, wanted,
+        for event in write(subject.model, subject.tokenizer, tales.BEFORE, wanted,
                            context=subject.config.training.seq_len):  # fmt: skip
             stories[event.sample] += event.text
-    yield "The exam, of stories that it writes:"
+    how = f"temperature {wanted.temperature:g}, min_p {wanted.min_p:g}, seed {wanted.seed}"
+    yield f"The exam, of stories that it writes ({how}):"
     yield from mark(stories, training_text=training_text).report().split("\n")

@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     from glassgpt.library import load
 
     lm = load(chosen_checkpoint(asked["RUN"]), device=asked["device"], unknown=asked["unknown"])
-    show(lm, prompt or lm.opening, wanted)
+    show(lm, prompt, wanted)
     return 0
 
 
@@ -67,9 +67,9 @@ def _prompt(asked: dict[str, Any]) -> str | None:
     return unescape(asked["prompt"])
 
 
-def show(lm: LanguageModel, prompt: str, wanted: SamplingConfig) -> None:
+def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
     """One sample as it comes; of several the first as it comes, and the others, written beside it, behind."""
-    shown = prompt.lstrip("\n")
+    shown = lm.shown(prompt).lstrip("\n")
     waiting = [""] * wanted.num_samples
     _heading(0, wanted.num_samples)
     print(dim(shown), end="", flush=True)
@@ -83,7 +83,7 @@ def show(lm: LanguageModel, prompt: str, wanted: SamplingConfig) -> None:
         print(dim(shown) + text)
 
 
-def _pieces(lm: LanguageModel, prompt: str, wanted: SamplingConfig) -> Iterator[tuple[int, str]]:
+def _pieces(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> Iterator[tuple[int, str]]:
     for event in lm.stream(prompt, **wanted.model_dump()):
         yield event.sample, event.text
 

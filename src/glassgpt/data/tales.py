@@ -16,10 +16,22 @@ from glassgpt.data.plots import PLOTS
 from glassgpt.data.scenes import SCENES
 from glassgpt.data.world import WORDS
 
-__all__ = ["SEPARATOR", "NotATale", "corpus", "floor", "grammar", "log_prob", "sentences", "shapes", "spelling"]
+__all__ = [
+    "BEFORE",
+    "SEPARATOR",
+    "NotATale",
+    "corpus",
+    "floor",
+    "grammar",
+    "log_prob",
+    "sentences",
+    "shapes",
+    "spelling",
+]
 __all__ += ["stories", "story", "words"]
 
 SEPARATOR = "\n\n"  # what ends every story in a corpus; a story never contains it inside
+BEFORE = "." + SEPARATOR  # what a model sees before a story: the end of another one, as in a corpus
 WORLD = SCENES | PLOTS | MISHAPS
 
 
@@ -87,7 +99,7 @@ def sentences(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-_SENTENCE_END = re.compile(r'(?<=[.!?])\s+(?=[A-Z"{])|(?<=[.!?]")\s+(?=[A-Z"]|\{\w)|\n+')
+_SENTENCE_END = re.compile(r'(?<=[.!?])\s+(?=[A-Z"{])|(?<=[.!?]")\s+(?=[A-Z"]|\{\w+[:}]|\{\w+\.[A-Z])|\n+')
 
 
 @cache

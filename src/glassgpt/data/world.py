@@ -13,7 +13,7 @@ def nouns(words: str) -> tuple[Row, ...]:
 
 
 def _noun(one: str, many: str = "") -> Row:
-    article = "an" if one[0] in "aeiou" else "a"
+    article = "an" if one.startswith(("a", "e", "i", "o", "u", "hour")) else "a"  # the h of an hourglass is silent
     return {"": one, "a": f"{article} {one}", "A": f"{article.capitalize()} {one}", "many": many or f"{one}s"}
 
 

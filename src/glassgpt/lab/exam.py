@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from glassgpt.data import tales
-from glassgpt.data.templates import Draw, Facts, Part, Sum, add, parse_template
+from glassgpt.data.templates import Copy, Draw, Facts, Part, Sum, add, parse_template
 
 SUBJECTS = ("heroes", "sums", "places")
 _PEOPLE = ("hero", "friend")
@@ -130,7 +130,7 @@ def _mark_sentence(text: str, facts: Facts) -> SentenceMarks:
     readings = [] if misspelled else [_read(shape, match, facts) for shape, match in _fitting(text)]
     if not readings:
         return SentenceMarks(text=text, shape=None, misspelled=misspelled, claims=())
-    # Two shapes may fit, as "So two figs ..." of two plots; the one that agrees best is meant.
+    # Where two shapes fit, as "She slept." might for hero and for friend, the one that agrees best is meant.
     shape, claims, learned = min(readings, key=lambda reading: sum(not claim.right for claim in reading[1]))
     facts |= learned
     return SentenceMarks(text=text, shape=shape.source, misspelled=(), claims=claims)
@@ -147,7 +147,7 @@ class Shape:
 
 @cache
 def _shapes() -> tuple[Shape, ...]:
-    return tuple(map(_shape, tales.shapes()))
+    return tuple(_shape(source) for source in tales.shapes())
 
 
 def _shape(source: str) -> Shape:
@@ -166,8 +166,18 @@ def _part_pattern(part: Part, slots: list[Part]) -> str:
     if isinstance(part, Draw) and part.table in tales.WORLD:
         return "(?:" + "|".join(_pattern(phrase, slots) for phrase in tales.WORLD[part.table]) + ")"
     slots.append(part)
-    longest_first = sorted(tales.grammar().texts(part), key=len, reverse=True)
+    longest_first = sorted(_texts(part), key=len, reverse=True)
     return "(" + "|".join(map(re.escape, longest_first)) + ")"
+
+
+def _texts(slot: Draw | Copy | Sum) -> set[str]:
+    """What may stand in a slot, right or wrong: where something is told again, all of its subject."""
+    world = tales.grammar()
+    if isinstance(slot, Draw):
+        return world.texts(slot)
+    subject, form = ("sums", "") if isinstance(slot, Sum) else (_subject(slot.name), slot.form)
+    told = {row[form] for name, rows in world.values.items() if _subject(name) == subject for row in rows}
+    return told.union(*map(world.texts, _sums())) if subject == "sums" else told
 
 
 def _fitting(text: str) -> Iterator[tuple[Shape, re.Match[str]]]:
@@ -206,11 +216,9 @@ def _claim(slot: Part, text: str, known: Facts) -> Claim | None:
 def _subject(name: str) -> str:
     if name in _PEOPLE:
         return "heroes"
-    return "sums" if name in _counted() else "places"
+    return "sums" if any(name in (one.left, one.right) for one in _sums()) else "places"
 
 
 @cache
-def _counted() -> frozenset[str]:
-    """The names that stand for numbers: those that sums are made of."""
-    sums = (part for part in tales.grammar().parts() if isinstance(part, Sum))
-    return frozenset(name for part in sums for name in (part.left, part.right))
+def _sums() -> tuple[Sum, ...]:
+    return tuple(part for part in tales.grammar().parts() if isinstance(part, Sum))

@@ -79,7 +79,7 @@ def evaluate(
 def score_stories(
     model: GPT, tokenizer: Tokenizer, stories: Sequence[str], *, context: int, batch_size: int, machine: Machine
 ) -> Evaluation:
-    """Nats per character of whole stories and their ends, each with nothing but a separator before it."""
+    """Nats per character of whole stories and their ends, each with nothing but the end of another before it."""
     pieces = [piece for story in stories for piece in _scored_pieces(tokenizer, story, context)]
     pieces.sort(key=lambda piece: len(piece[0]))  # equal lengths side by side: little padding
     groups = (pieces[start : start + batch_size] for start in range(0, len(pieces), batch_size))
@@ -90,7 +90,7 @@ def score_stories(
 
 def _scored_pieces(tokenizer: Tokenizer, story: str, context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Inputs and targets of one story. What does not fit the context follows with half of it as memory."""
-    start = tokenizer.encode_array(tales.SEPARATOR)
+    start = tokenizer.encode_array(tales.BEFORE)
     ids = np.concatenate([start, tokenizer.encode_array(story + tales.SEPARATOR)]).astype(np.int64)
     scored = len(start)  # targets before this place were scored already, or are given
     for begin in range(0, len(ids), max(1, context // 2)):

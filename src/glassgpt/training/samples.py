@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from glassgpt.config import SamplingConfig
-from glassgpt.data.tales import SEPARATOR
+from glassgpt.data.tales import BEFORE, SEPARATOR
 from glassgpt.files import write_text
 from glassgpt.sampling.generate import write
 from glassgpt.training.run import Run
@@ -19,11 +19,11 @@ HEADING = re.compile(r"^=== step (\d+) ===$", re.MULTILINE)
 def write_sample(run: Run) -> str:
     """For tales one whole story; for other text a few lines that follow `sample_prompt`."""
     if run.tells_tales:
-        prompt, settings = SEPARATOR, SamplingConfig(max_new_tokens=TALE_TOKENS, stop=(SEPARATOR,))
+        prompt, settings = BEFORE, SamplingConfig(max_new_tokens=TALE_TOKENS, stop=(SEPARATOR,))
     else:
         prompt, settings = run.config.training.sample_prompt, SamplingConfig(max_new_tokens=SAMPLE_TOKENS)
     events = write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len)
-    shown = "" if prompt.isspace() else prompt
+    shown = "" if run.tells_tales else prompt.lstrip("\n")
     return shown + "".join(event.text for event in events)
 
 
