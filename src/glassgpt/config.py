@@ -128,9 +128,9 @@ class TrainingConfig(Piece):
     gradient_checkpointing: bool = field(False, "compute activations twice to store fewer of them")
     threads: CountOrZero = field(0, "CPU threads; 0 takes one for each core")
     seed: CountOrZero = field(1, "of everything random in the run")
-    eval_every: CountOrZero = field(240, "steps between evaluations; 0 for the end only")
+    eval_every: CountOrZero = field(320, "steps between evaluations; 0 for the end only")
     eval_batches: CountOrZero = field(8, "batches of the held-out text to evaluate on; 0 for all of it")
-    save_every: CountOrZero = field(240, "steps between checkpoints; 0 for the end only")
+    save_every: CountOrZero = field(320, "steps between checkpoints; 0 for the end only")
     log_every: Count = field(10, "steps between lines of the log")
     sample_every: CountOrZero = field(320, "steps between samples; 0 for the end only")
     sample_prompt: str = field("\n", "what the samples written while training begin with")
@@ -150,7 +150,7 @@ class SamplingConfig(Piece):
     """the writing"""
 
     max_new_tokens: CountOrZero = field(500, "how many tokens to write")
-    temperature: NotNegative = field(0.8, "below 1 safer, above 1 bolder; 0 always takes the likeliest token")
+    temperature: NotNegative = field(0.7, "below 1 safer, above 1 bolder; 0 always takes the likeliest token")
     top_k: CountOrZero = field(0, "draw among the k likeliest tokens only; 0 for all")
     top_p: Annotated[float, Field(gt=0, le=1)] = field(1.0, "draw among the likeliest tokens that together reach p")
     min_p: Share = field(0.1, "leave out tokens less likely than this share of the likeliest")

@@ -25,7 +25,7 @@ WHAT_LIES_WHERE = {
     "picture": "its curve",
     "config": "every setting",
 }
-SAMPLE_LINES = 12  # while training, a glimpse; samples.txt keeps all
+SAMPLE_LINES = 24  # three stories; samples.txt keeps all
 
 
 def choose_display() -> PlainDisplay:

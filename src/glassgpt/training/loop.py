@@ -24,7 +24,7 @@ from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, 
 from glassgpt.training.metrics import Log, Row
 from glassgpt.training.publish import publish
 from glassgpt.training.run import Run, folder_of, new_run, resumed_run
-from glassgpt.training.samples import SampleFile, write_sample
+from glassgpt.training.samples import FINAL_SAMPLES, SampleFile, write_sample
 from glassgpt.training.signals import Interrupts
 from glassgpt.training.step import StepResult
 
@@ -158,7 +158,8 @@ class _Desk:
                        learning_rate=result.learning_rate, gradient_norm=norm, tokens_per_s=pace, mfu=mfu)  # fmt: skip
 
     def _sample(self) -> Sampled:
-        text = write_sample(self.run)
+        is_last = self.run.progress.step == self.run.config.training.max_steps
+        text = write_sample(self.run, count=FINAL_SAMPLES if is_last else 1)
         self.samples.write(self.run.progress.step, text)
         return Sampled(step=self.run.progress.step, text=text)
 

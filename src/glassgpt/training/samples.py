@@ -12,19 +12,23 @@ from glassgpt.sampling.generate import write
 from glassgpt.training.run import Run
 
 SAMPLE_TOKENS = 300
+FINAL_SAMPLES = 3  # a run that ends shows a little more of what it has learned
 TALE_TOKENS = 1000  # no tale is longer
 HEADING = re.compile(r"^=== step (\d+) ===$", re.MULTILINE)
 
 
-def write_sample(run: Run) -> str:
-    """For tales one whole story; for other text a few lines that follow `sample_prompt`."""
+def write_sample(run: Run, *, count: int = 1) -> str:
+    """For tales whole stories; for other text a few lines each that follow `sample_prompt`."""
     if run.tells_tales:
         prompt, settings = BEFORE, SamplingConfig(max_new_tokens=TALE_TOKENS, stop=(SEPARATOR,))
     else:
         prompt, settings = run.config.training.sample_prompt, SamplingConfig(max_new_tokens=SAMPLE_TOKENS)
-    events = write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len)
+    settings = settings.but(num_samples=count)
     shown = "" if run.tells_tales else prompt.lstrip("\n")
-    return shown + "".join(event.text for event in events)
+    texts = [shown] * count
+    for event in write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len):
+        texts[event.sample] += event.text
+    return "\n\n".join(texts)
 
 
 class SampleFile:
