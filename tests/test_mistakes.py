@@ -88,7 +88,7 @@ def test_an_unknown_verb(refused: Refused) -> None:
 
 def test_heads_that_do_not_divide(refused: Refused) -> None:
     line = refused("train", "--d-model", "128", "--n-heads", "3")
-    assert "d_model=128 does not split into n_heads=3; d_model=129 would" in line
+    assert "d_model=128 does not split into n_heads=3; d_model=132 would" in line
 
 
 def test_a_value_that_is_no_number(refused: Refused) -> None:

@@ -80,7 +80,7 @@ def test_an_alias_and_its_field_may_agree_but_not_differ() -> None:
     ("values", "message"),
     [
         ({"d_modle": 64}, "did you mean d_model?"),
-        ({"n_heads": 3, "d_model": 128}, "d_model=128 does not split into n_heads=3; d_model=129 would"),
+        ({"n_heads": 3, "d_model": 128}, "d_model=128 does not split into n_heads=3; d_model=132 would"),
         ({"dropout": 1.5}, "dropout=1.5: it should be less than 1"),
         ({"mlp": "gellu"}, "mlp='gellu': it should be 'gelu', 'relu2' or 'swiglu'"),
         ({"seq_len": 1024}, "seq_len=1024 is longer than max_seq_len=256"),

@@ -28,6 +28,7 @@ from glassgpt.text.base import Tokenizer
 from glassgpt.text.store import parse_tokenizer
 
 FORMAT = "glassgpt checkpoint 1"
+MOST_HEADER = 100_000_000  # bytes; what safetensors itself allows
 WEIGHTS, OPTIMIZER = "model/", "optimizer/"
 DTYPE_NAMES = {
     torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64",
@@ -144,6 +145,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _verified_metadata(path: Path, content: bytes) -> dict[str, str]:
     length = int.from_bytes(content[:8], "little")
+    if length > MOST_HEADER:
+        raise CheckpointError(f"{path} is no checkpoint: it does not begin as one; name a run folder or a .safetensors")
     if len(content) < 8 or length > len(content) - 8:
         raise CheckpointError(
             f"checkpoint {path} is cut short, or none: it has {len(content)} bytes, and its header says {length}"

@@ -66,7 +66,8 @@ class ModelConfig(Piece):
     @model_validator(mode="after")
     def _shapes_fit(self) -> ModelConfig:
         if self.d_model % self.n_heads:
-            fits = -(-self.d_model // self.n_heads) * self.n_heads
+            unit = self.n_heads * (2 if self.position == "rope" else 1)  # rope turns pairs of channels
+            fits = -(-self.d_model // unit) * unit
             raise ValueError(f"d_model={self.d_model} does not split into n_heads={self.n_heads}; d_model={fits} would")
         if self.n_heads % self.kv_heads:
             raise ValueError(
@@ -142,7 +143,10 @@ class TrainingConfig(Piece):
                 f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches"
             )
         if self.warmup_steps > self.max_steps:
-            raise ValueError(f"warmup_steps={self.warmup_steps} is longer than the run of max_steps={self.max_steps}")
+            raise ValueError(
+                f"warmup_steps={self.warmup_steps} is longer than the run of max_steps={self.max_steps}; "
+                f"choose more steps, or --warmup-steps {self.max_steps // 10}"
+            )
         return self
 
 

@@ -96,7 +96,7 @@ def claim(path: Path, *, overwrite: bool) -> RunFolder:
     if path.is_dir() and any(entry.name not in {".lock", ".owner"} for entry in path.iterdir()):
         if not folder.is_run():
             raise RunError(f"{path} exists and is no run folder; choose another --out")
-        if not overwrite:
+        if not overwrite and (folder.best.is_file() or folder.last.is_file()):  # else nothing of worth lies there
             raise RunError(f"{path} holds a run already; --resume {path} goes on with it, --overwrite begins anew")
     return folder
 

@@ -12,6 +12,7 @@ from functools import singledispatch
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from glassgpt.cli.terminal import our_name
 from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped, Stopped
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _(event: Saved) -> str:
 
 @describe.register
 def _(event: Stopped) -> str:
-    return f"stopped at step {event.step:,}; nothing is lost. Go on with:\n  glassgpt train --resume {event.folder}"
+    return f"stopped at step {event.step:,}; nothing is lost. Go on with:\n  {our_name()} train --resume {event.folder}"
 
 
 @describe.register
@@ -185,7 +186,7 @@ def _(event: Finished) -> str:
     lines[0] += f"best val loss {event.best_val_loss:.4f} at step {event.best_step:,}{floor}"
     width = max((len(str(path)) for path in event.files.values()), default=0)
     lines += [f"  {path!s:{width}}  {WHAT_LIES_WHERE.get(name, 'a copy')}" for name, path in event.files.items()]
-    lines += ["next:", f"  glassgpt sample {event.folder}", f"  glassgpt eval {event.folder}"]
+    lines += ["next:", f"  {our_name()} sample {event.folder}", f"  {our_name()} eval {event.folder}"]
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glassgpt import settings
@@ -70,10 +70,11 @@ def _prompt(asked: dict[str, Any]) -> str | None:
 def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
     """One sample as it comes; of several the first as it comes, and the others, written beside it, behind."""
     shown = lm.shown(prompt).lstrip("\n")
+    events = lm.stream(prompt, **wanted.model_dump())  # a prompt that cannot be read is refused before it is shown
     waiting = [""] * wanted.num_samples
     _heading(0, wanted.num_samples)
     print(dim(shown), end="", flush=True)
-    for sample, text in _pieces(lm, prompt, wanted):
+    for sample, text in ((event.sample, event.text) for event in events):
         if sample == 0:
             print(text, end="", flush=True)
         waiting[sample] += text
@@ -81,11 +82,6 @@ def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
     for sample, text in list(enumerate(waiting))[1:]:
         _heading(sample, wanted.num_samples)
         print(dim(shown) + text)
-
-
-def _pieces(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> Iterator[tuple[int, str]]:
-    for event in lm.stream(prompt, **wanted.model_dump()):
-        yield event.sample, event.text
 
 
 def _heading(sample: int, count: int) -> None:

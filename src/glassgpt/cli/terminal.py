@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from glassgpt.text.base import Tokenizer
 
@@ -17,6 +19,17 @@ def wants_colour() -> bool:
 
 def dim(text: str) -> str:
     return f"\033[2m{text}\033[0m" if text and wants_colour() else text
+
+
+def our_name() -> str:
+    """The command as it can be typed here: `make train` runs it from a .venv that is not on the PATH."""
+    if shutil.which("glassgpt"):
+        return "glassgpt"
+    called = Path(sys.argv[0])
+    if called.stem != "glassgpt":
+        return f"{Path(sys.executable).name} -m glassgpt"
+    inside = called.is_absolute() and called.is_relative_to(Path.cwd())
+    return str(called.relative_to(Path.cwd()) if inside else called)
 
 
 def announce() -> Callable[[str, float], None]:

@@ -47,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         asked["sample_prompt"] = unescape(asked["sample_prompt"])
     if resume is not None:
         _refuse_beside_resume(preset=preset, config=file, overwrite=overwrite)
-        return _show(_resume(find_run(resume), settings.canonical(asked, place="the command")))
+        return _show(_resume(find_run(resume or None), settings.canonical(asked, place="the command")))
     chosen = settings.resolve(preset=preset, file=file, flags=asked)
     if preset is None and file is None and {"data", "dataset", "input"} & asked.keys() and settings.presets():
         print(f"default settings; complete others by name, with --preset: {' '.join(settings.presets())}")
@@ -61,7 +61,7 @@ def _parser() -> Parser:
     parser.add_argument("DATA", nargs="*", help="files, folders, patterns, or names from `glassgpt data list`")
     parser.add_argument("--preset", metavar="NAME", help="a complete configuration by name; flags go over it")
     parser.add_argument("--config", metavar="FILE", help="a configuration from a YAML file; flags go over it")
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument("--resume", metavar="RUN", nargs="?", const="", help="go on with a run (left out: the newest)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds a run")
     add_run_settings(parser)
     return parser

@@ -30,7 +30,7 @@ from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
 from glassgpt.training.optim import Optimizers
-from glassgpt.training.step import Forward, Trainer
+from glassgpt.training.step import Trainer
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
 CHANGEABLE = frozenset({
@@ -86,9 +86,16 @@ def new_run(settings: Settings, say: Watcher | None) -> Run:
     prepared = prepare_data(settings.config, say)
     machine = choose_machine(settings.config.training, settings.config.device)
     config = resolve_measured(settings, machine, prepared)
+    asked = flat(settings.config)
+    chosen = {name: "chosen here" for name, value in flat(config).items() if value != asked[name]}
     model = GPT(config.model, seed=config.training.seed).to(machine.device)
     return _assemble(
-        config, origins=settings.origins, machine=machine, prepared=prepared, model=model, progress=Progress()
+        config,
+        origins=chosen | dict(settings.origins),
+        machine=machine,
+        prepared=prepared,
+        model=model,
+        progress=Progress(),
     )
 
 
@@ -143,17 +150,16 @@ def prepare_data(config: RunConfig, say: Watcher | None) -> Prepared:
 
 def resolve_measured(settings: Settings, machine: Machine, prepared: Prepared) -> RunConfig:
     """What was chosen by looking at the machine and the text is written down, and not chosen again on resume."""
-    config = settings.config
     chosen = {
         "vocab_size": prepared.tokenizer.vocab_size,
-        "out": str(folder_of(config)),
+        "out": str(folder_of(settings.config)),
         "device": str(machine.device),
         "precision": machine.precision,
         "threads": machine.threads,
         "compile": "on" if machine.compiled else "off",
         "sample_prompt": _sample_prompt(settings, prepared),
     }
-    return assemble(flat(config) | chosen)
+    return assemble(flat(settings.config) | chosen)
 
 
 def _sample_prompt(settings: Settings, prepared: Prepared) -> str:
@@ -195,7 +201,7 @@ def _assemble(
     model.checkpointing = training.gradient_checkpointing
     trainer = Trainer(
         model=model,
-        forward=_forward(model, machine),
+        forward=torch.compile(model, dynamic=False) if machine.compiled else model,
         optimizers=Optimizers(model, training),
         batches=batches,
         config=training,
@@ -206,10 +212,6 @@ def _assemble(
         config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
         trainer=trainer, held_out=_held_out(config, machine, prepared), progress=progress,
     )  # fmt: skip
-
-
-def _forward(model: GPT, machine: Machine) -> Forward:
-    return torch.compile(model, dynamic=False) if machine.compiled else model
 
 
 def _held_out(config: RunConfig, machine: Machine, prepared: Prepared) -> HeldOut:
