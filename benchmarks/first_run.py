@@ -72,7 +72,7 @@ def measured(folder: Path) -> dict[str, float]:
     lm = glassgpt.load(folder, device="cpu")
     config = assemble(lm.checkpoint.settings)
     source = prepare(config.data).source
-    stories = "".join(source.val_chunks()).removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
+    stories = tales.apart("".join(source.val_chunks()))
     floor = tales.floor(stories)
     scored = score_stories(lm.model, lm.tokenizer, stories, context=config.training.seq_len, batch_size=16,
                            machine=choose_machine(config.training, "cpu"))  # fmt: skip

@@ -128,7 +128,7 @@ def measured(subject: Subject, text: str, training_text: str, *, are_tales: bool
     yield ""
     yield f"{'':28} {'nats/character':>14} {'bits/byte':>10} {'perplexity':>12}"
     yield scored.row()
-    stories = text.removesuffix(tales.SEPARATOR).split(tales.SEPARATOR) if are_tales else []
+    stories = tales.apart(text) if are_tales else []
     floor = tales.floor(stories) if are_tales else None
     if floor is not None:
         whole = {"characters": len(text), "size_bytes": len(text)}
@@ -145,7 +145,7 @@ def _model_score(subject: Subject, text: str, *, are_tales: bool) -> tuple[float
 
     training, tokenizer = subject.config.training, subject.tokenizer
     if are_tales:
-        stories = text.removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
+        stories = tales.apart(text)
         done = score_stories(subject.model, tokenizer, stories, context=training.seq_len,
                              batch_size=training.batch_size, machine=subject.machine)  # fmt: skip
         characters = size_bytes = len(text)

@@ -74,10 +74,10 @@ def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
     waiting = [""] * wanted.num_samples
     _heading(0, wanted.num_samples)
     print(dim(shown), end="", flush=True)
-    for sample, text in ((event.sample, event.text) for event in events):
-        if sample == 0:
-            print(text, end="", flush=True)
-        waiting[sample] += text
+    for event in events:
+        if event.sample == 0:
+            print(event.text, end="", flush=True)
+        waiting[event.sample] += event.text
     print()
     for sample, text in list(enumerate(waiting))[1:]:
         _heading(sample, wanted.num_samples)

@@ -20,6 +20,7 @@ __all__ = [
     "BEFORE",
     "SEPARATOR",
     "NotATale",
+    "apart",
     "corpus",
     "floor",
     "grammar",
@@ -63,6 +64,11 @@ def corpus(seed: int, size_bytes: int, start: int = 0) -> Iterator[str]:
             return
         yield tale + SEPARATOR
         size_bytes -= len(tale) + len(SEPARATOR)  # plain ASCII: a character is a byte
+
+
+def apart(text: str) -> list[str]:
+    """The stories of a corpus, the other way round: `apart("".join(corpus(1, 2000)))[0] == story(1, 0)`."""
+    return text.removesuffix(SEPARATOR).split(SEPARATOR)
 
 
 def log_prob(story: str) -> float:

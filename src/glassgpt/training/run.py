@@ -221,7 +221,7 @@ def _held_out(config: RunConfig, machine: Machine, prepared: Prepared) -> HeldOu
             ids=prepared.val_ids, seq_len=training.seq_len, batch_size=training.batch_size, machine=machine,
             most_batches=training.eval_batches,
         )  # fmt: skip
-    stories = prepared.tokenizer.decode(prepared.val_ids.tolist()).removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
+    stories = tales.apart(prepared.tokenizer.decode(prepared.val_ids.tolist()))
     if training.eval_batches:
         stories = stories[: training.eval_batches * training.batch_size]
     return HeldOutTales(
