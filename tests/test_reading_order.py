@@ -29,7 +29,7 @@ ORDER = """
     sampling.filters sampling.reader sampling.generate
 
     training.events training.muon training.optim training.schedule training.step training.evaluate training.metrics
-    training.clock training.signals training.publish training.run training.samples training.loop
+    training.clock training.signals training.publish training.chosen training.run training.samples training.loop
 
     lab.baselines lab.exam lab.plot
 

@@ -19,7 +19,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-PUBLISHABLE = (".safetensors", ".csv")  # what a run can leave in other places: its best checkpoint, its log
+PUBLISHABLE = (".safetensors", ".pt", ".csv")  # what a run can leave in other places: its best checkpoint, its log
 
 
 def field(default: Any, description: str) -> Any:
@@ -45,6 +45,7 @@ class Piece(BaseModel):
 class ModelConfig(Piece):
     """the model"""
 
+    architecture: Literal["gpt", "bigram"] = field("gpt", "gpt, or the bigram model that it grows from (a table)")
     vocab_size: Count | None = field(None, "how many different tokens there are; left out, the tokenizer decides")
     d_model: Count = field(128, "width of the residual stream")
     n_layers: Count = field(2, "number of transformer blocks")
@@ -101,7 +102,11 @@ class DataConfig(Piece):
     """the text"""
 
     data: tuple[str, ...] = field(("tales",), "files, folders, globs, or names from `glassgpt data list`")
-    tokenizer: str = field("auto", "auto, char, or a tokenizer.json (made there if it does not exist yet)")
+    text_column: str = field("text", "the column that holds the text, in data from the hub (hf:NAME)")
+    fallback: tuple[str, ...] = field((), "what to take, in this order, when the data cannot be fetched (offline)")
+    tokenizer: str = field(
+        "auto", "auto (bpe when vocab_size is given, else char), char, bpe, or a tokenizer.json (made if not there yet)"
+    )
     unknown: Literal["error", "skip", "replace"] = field("error", "what to do with a character never seen in training")
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = field(0.1, "last part of the text, held out for validation")
 
@@ -172,8 +177,11 @@ class RunConfig(Piece):
     training: TrainingConfig = TrainingConfig()
     out: str | None = field(None, "the run's folder; left out, runs/ and the name of the data")
     publish: tuple[str, ...] = field(
-        (), "further places for copies of the best checkpoint (NAME.safetensors) and log (NAME.csv)"
+        (), "further places for copies of the best checkpoint (NAME.safetensors, NAME.pt) and log (NAME.csv)"
     )
+    tensorboard: bool = field(False, "also write the curves for TensorBoard, into the run's folder")
+    wandb: bool = field(False, "also send the curves to Weights & Biases (WANDB_MODE=offline keeps them here)")
+    wandb_project: str = field("glassgpt", "the project there")
     device: str = field("auto", "auto, cpu, cuda, cuda:1, mps")
 
     @model_validator(mode="after")

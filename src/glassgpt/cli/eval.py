@@ -113,7 +113,7 @@ def load_subject(asked: dict[str, Any]) -> Subject:
 def held_out_text(subject: Subject, own: Source) -> str:
     """The text that the run was kept from; whether it is still the same is checked, and said."""
     from glassgpt.data.prepare import prepare
-    from glassgpt.training.run import digest_of
+    from glassgpt.training.chosen import digest_of
 
     if digest_of(prepare(subject.config.data)) != subject.checkpoint.metrics.get("data_digest"):
         aside("the text has changed since the run: the model may have been trained on what is held out now")

@@ -19,11 +19,12 @@ from glassgpt.errors import RunError
 from glassgpt.files import write_text
 from glassgpt.runs import RunFolder, claim, empty, find_run
 from glassgpt.settings import Settings, to_yaml
+from glassgpt.training.chosen import folder_of
 from glassgpt.training.clock import Clock
 from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped, Stopped
 from glassgpt.training.metrics import Log, Row
 from glassgpt.training.publish import publish
-from glassgpt.training.run import Run, folder_of, new_run, resumed_run
+from glassgpt.training.run import Run, new_run, resumed_run
 from glassgpt.training.samples import FINAL_SAMPLES, SampleFile, write_sample
 from glassgpt.training.signals import Interrupts
 from glassgpt.training.step import StepResult

@@ -5,7 +5,6 @@ A new run and a resumed one differ only in where their weights, memory and progr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +16,15 @@ from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, weigh
 from glassgpt.config import RunConfig
 from glassgpt.data import tales
 from glassgpt.data.batches import Batches
-from glassgpt.data.prepare import Prepared, prepare
+from glassgpt.data.prepare import Prepared
 from glassgpt.data.prepare import Progress as Watcher
-from glassgpt.data.sources import find_source
 from glassgpt.device import Machine, choose_machine
-from glassgpt.errors import ConfigError, RunError, TokenizerError
+from glassgpt.errors import RunError
 from glassgpt.model.count import flops_per_token
 from glassgpt.model.gpt import GPT
-from glassgpt.runs import RUNS, RunFolder
+from glassgpt.runs import RunFolder
 from glassgpt.settings import Settings, assemble, flat
+from glassgpt.training.chosen import digest_of, is_tales, prepare_data, resolve_measured
 from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
@@ -35,7 +34,7 @@ from glassgpt.training.step import Trainer
 # What may differ when a run is resumed: none of it changes what the model is or reads.
 CHANGEABLE = frozenset({
     "max_steps", "eval_every", "eval_batches", "save_every", "log_every", "sample_every", "sample_prompt",
-    "device", "threads", "compile", "publish",
+    "device", "threads", "compile", "publish", "grad_accum", "tensorboard", "wandb", "wandb_project",
 })  # fmt: skip
 
 
@@ -120,58 +119,6 @@ def resumed_run(folder: RunFolder, changes: Mapping[str, Any], say: Watcher | No
     run.trainer.remember(saved.optimizer)
     run.notes += notes
     return run
-
-
-def folder_of(config: RunConfig) -> Path:
-    """Where a run will lie, known before its text was read."""
-    return Path(config.out) if config.out else RUNS / find_source(config.data.data).name
-
-
-def digest_of(prepared: Prepared) -> str:
-    """Of the ids themselves and the tokenizer that made them."""
-    parts = (prepared.meta.train.sha256, prepared.meta.val.sha256, prepared.tokenizer.digest)
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-
-def is_tales(prepared: Prepared) -> bool:
-    return bool(prepared.source.tales_bytes) and not prepared.source.files
-
-
-def prepare_data(config: RunConfig, say: Watcher | None) -> Prepared:
-    prepared = prepare(config.data, min_tokens=config.training.seq_len + 1, progress=say)
-    wanted = config.model.vocab_size
-    if wanted not in {None, prepared.tokenizer.vocab_size}:
-        raise ConfigError(
-            f"vocab_size={wanted}, but the tokenizer of this text has {prepared.tokenizer.vocab_size} tokens; "
-            f"leave vocab_size out"
-        )
-    return prepared
-
-
-def resolve_measured(settings: Settings, machine: Machine, prepared: Prepared) -> RunConfig:
-    """What was chosen by looking at the machine and the text is written down, and not chosen again on resume."""
-    chosen = {
-        "vocab_size": prepared.tokenizer.vocab_size,
-        "out": str(folder_of(settings.config)),
-        "device": str(machine.device),
-        "precision": machine.precision,
-        "threads": machine.threads,
-        "compile": "on" if machine.compiled else "off",
-        "sample_prompt": _sample_prompt(settings, prepared),
-    }
-    return assemble(flat(settings.config) | chosen)
-
-
-def _sample_prompt(settings: Settings, prepared: Prepared) -> str:
-    """A prompt with an unknown character is refused now, and not after hours at the first sample."""
-    prompt = settings.config.training.sample_prompt
-    try:
-        prepared.tokenizer.encode(prompt)
-    except TokenizerError:
-        if "sample_prompt" in settings.origins:
-            raise
-        return prepared.tokenizer.decode(prepared.train_ids[:1].tolist())  # a text without line breaks
-    return prompt
 
 
 def _changed(saved: Checkpoint, changes: Mapping[str, Any], notes: list[str]) -> RunConfig:
