@@ -31,7 +31,7 @@ train: .venv/installed
 	@$(BIN)/glassgpt train $(ARGS)
 
 sample: .venv/installed
-	@$(BIN)/glassgpt sample $(ARGS)
+	@$(BIN)/glassgpt sample --out outputs/sample.txt $(ARGS)
 
 eval: .venv/installed
 	@$(BIN)/glassgpt eval $(ARGS)

@@ -17,6 +17,7 @@ import pytest
 
 import glassgpt
 from conftest import TINY
+from glassgpt.checkpoint import load_checkpoint
 from glassgpt.cli.display import PlainDisplay, describe
 from glassgpt.cli.main import VERBS, main
 from glassgpt.cli.terminal import bytes_for_people
@@ -216,6 +217,19 @@ def test_a_closed_pipe_is_no_accident(at_home: Path) -> None:
     assert "Broken" not in said
     writer.stderr.close()
     assert writer.wait(timeout=60) == 141
+
+
+def test_a_training_that_nobody_reads_any_more_stops_and_keeps_what_it_learned(at_home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "unread"
+    run = _start(at_home, "train", "book.txt", "--out", str(out), "--max-steps", "1000000", "--log-every=1", *SMALL)
+    assert run.stdout is not None
+    assert run.stderr is not None
+    while not run.stdout.readline().startswith("step"):
+        time.sleep(0.01)
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait(timeout=60)) == ("", 141)
+    run.stderr.close()
+    assert load_checkpoint(out / "last.safetensors").step > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")

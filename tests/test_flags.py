@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassgpt import settings
+from glassgpt import names, settings
 from glassgpt.cli import train
 from glassgpt.cli.flags import unescape
 from glassgpt.config import RunConfig
 from glassgpt.errors import ConfigError
 
-NOT_SETTINGS = {"DATA", "preset", "config", "resume", "overwrite"}
+NOT_SETTINGS = {"DATA", "preset", "config", "resume", "overwrite", "numbered"}
 
 
 def read(*words: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_what_stands_behind_two_dashes_is_no_flag() -> None:
 
 def test_every_field_and_every_known_name_is_a_flag() -> None:
     flags = train._parser()._option_string_actions
-    of_a_run = [name for name in settings.known_names() if settings.ALIASES.get(name) not in SAMPLING_ONLY]
+    of_a_run = [name for name in settings.known_names() if names.ALIASES.get(name) not in SAMPLING_ONLY]
     missing = [name for name in of_a_run if f"--{name.replace('_', '-')}" not in flags]
     assert not missing
 

@@ -191,7 +191,7 @@ def test_what_the_machine_refuses_is_one_line_too() -> None:
     assert "--batch-size" in str(_outside_trouble(MemoryError()))
     assert "the disk is full: big.bin" in str(_outside_trouble(OSError(28, "No space left on device", "big.bin")))
     assert _outside_trouble(PermissionError(13, "Permission denied", "x")) == "x: Permission denied"
-    assert "pip install torch" in str(_outside_trouble(ModuleNotFoundError("no", name="torch")))
+    assert "pip install -r requirements.txt" in str(_outside_trouble(ModuleNotFoundError("no", name="torch")))
 
 
 def test_a_bug_of_our_own_stays_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

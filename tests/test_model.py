@@ -368,9 +368,11 @@ def test_training_bytes_are_near_what_autograd_keeps() -> None:
 
 # --- the ancestor ---------------------------------------------------------------------------------------------------
 
+BIGRAM = ModelConfig(architecture="bigram", vocab_size=V, max_seq_len=6)
+
 
 def test_the_bigram_model_learns_the_odds_of_pairs() -> None:
-    model, ids_BT = Bigram(V, seed=1), random_ids(1, 400)
+    model, ids_BT = Bigram(BIGRAM, seed=1), random_ids(1, 400)
     assert model(ids_BT[:, :-1], ids_BT[:, 1:])[1].item() == pytest.approx(math.log(V), abs=0.01)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.3, weight_decay=0)
     for _ in range(120):
@@ -386,7 +388,7 @@ def test_the_bigram_model_learns_the_odds_of_pairs() -> None:
 
 
 def test_the_bigram_model_writes_like_the_gpt() -> None:
-    model = Bigram(V, seed=1)
+    model = Bigram(BIGRAM, seed=1)
     written_BT = model.generate(random_ids(B, 2), 7, rng=torch.Generator().manual_seed(1))
     assert written_BT.shape == (B, 9)
     assert torch.equal(written_BT, model.generate(random_ids(B, 2), 7, rng=torch.Generator().manual_seed(1)))

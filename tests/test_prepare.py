@@ -118,7 +118,7 @@ def test_unknown_characters_under_an_existing_tokenizer_are_a_choice(tmp_path: P
         ({"val_fraction": 0.9, "min_tokens": 300}, "its training part has 199 tokens"),
         ({"val_fraction": 0.9, "min_tokens": 300}, "a smaller --val-fraction, or more text"),
         ({"text": "ab"}, "its training part has 1 tokens, and one window needs 2; choose more text"),
-        ({"tokenizer": "bpe"}, 'tokenizer "bpe" is neither auto, char nor a file'),
+        ({"tokenizer": "bep"}, 'tokenizer "bep" is neither auto, char, bpe nor a file'),
         ({"text": "abab" * 9, "unknown": "replace"}, "choose --unknown skip"),
     ],
 )
@@ -133,6 +133,71 @@ def test_a_text_that_is_too_short_makes_no_tokenizer_file(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="too short"):
         _prepare(tmp_path, "short", min_tokens=99, tokenizer=str(tmp_path / "mine.json"))
     assert not (tmp_path / "mine.json").exists()
+
+
+WORDS = "The quick brown fox jumps over the lazy dog. Näin! " * 60
+
+
+def _with_size(tmp_path: Path, vocab_size: int | None, *, text: str = WORDS, **settings: Any) -> Prepared:
+    book = tmp_path / "book.txt"
+    config = DataConfig(data=(str(book) if book.exists() else _book(tmp_path, text),), **settings)
+    return prepare(config, vocab_size=vocab_size, cache=tmp_path / "cache")
+
+
+def test_a_vocabulary_size_means_bpe_and_its_ids_are_the_text(tmp_path: Path) -> None:
+    prepared = _with_size(tmp_path, 280)
+    assert (prepared.tokenizer.kind, prepared.tokenizer.vocab_size) == ("bpe", 280)
+    assert "".join(_texts(prepared)) == WORDS
+    assert len(prepared.train_ids) < prepared.meta.train.characters
+    assert _with_size(tmp_path, 280).folder == prepared.folder
+    folders = {_with_size(tmp_path, size, tokenizer=kind).folder for size, kind in [(280, "bpe"), (270, "auto")]}
+    assert len(folders | {prepared.folder, _with_size(tmp_path, None).folder}) == 3
+
+
+def test_bpe_marks_where_documents_begin_and_end(tmp_path: Path) -> None:
+    config = DataConfig(data=(_book(tmp_path, WORDS), _book(tmp_path, WORDS * 2, "other.txt")), val_fraction=0.5)
+    prepared = prepare(config, vocab_size=270, cache=tmp_path / "cache")
+    names = [[prepared.tokenizer.name_of(token) for token in ids] for ids in (prepared.train_ids, prepared.val_ids)]
+    marks = [[name for name in part if name in {"<|begin|>", "<|end|>"}] for part in names]
+    assert marks == [["<|begin|>", "<|end|>", "<|begin|>"], ["<|end|>"]]  # the second file is cut in the middle
+    assert "".join(_texts(prepared)) == WORDS + "\n" + WORDS * 2
+
+
+def test_the_held_out_text_has_no_part_in_the_merges(tmp_path: Path) -> None:
+    first = _with_size(tmp_path, 270, text=WORDS * 9 + "zq" * 90)
+    _book(tmp_path, WORDS * 9 + "xk" * 90)
+    other = _with_size(tmp_path, 270)
+    assert first.tokenizer.digest == other.tokenizer.digest
+
+
+def test_of_characters_the_size_is_a_limit(tmp_path: Path) -> None:
+    plain = _with_size(tmp_path, None)
+    loose = _with_size(tmp_path, 99, tokenizer="char")
+    assert (loose.folder, loose.tokenizer.kind) == (plain.folder, "char")  # nothing was cut off: the same answer
+    exact = _with_size(tmp_path, plain.tokenizer.vocab_size, tokenizer="char")
+    assert exact.folder == plain.folder
+    few = _with_size(tmp_path, 12, tokenizer="char", unknown="replace")
+    assert few.tokenizer.vocab_size == 12
+    assert "\ufffd" in "".join(_texts(few))
+    again = _with_size(tmp_path, 12, tokenizer="char", unknown="replace")
+    assert again.folder == few.folder
+    with pytest.raises(GlassgptError, match="--unknown replace"):
+        _with_size(tmp_path, 12, tokenizer="char")
+
+
+def test_a_limit_that_cuts_nothing_is_the_same_when_it_comes_first(tmp_path: Path) -> None:
+    loose = _with_size(tmp_path, 99, tokenizer="char")
+    assert _with_size(tmp_path, None).folder == loose.folder
+
+
+def test_a_tokenizer_file_is_learned_in_the_size_asked_for_and_then_must_have_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    learned = _with_size(tmp_path, 280, tokenizer=str(path))
+    assert load_tokenizer(path).digest == learned.tokenizer.digest
+    assert load_tokenizer(path).kind == "bpe"
+    assert _with_size(tmp_path, 280, tokenizer=str(path)).tokenizer.digest == learned.tokenizer.digest
+    with pytest.raises(GlassgptError, match=r'vocab_size=290, but the tokenizer ".*mine.json" has 280 tokens'):
+        _with_size(tmp_path, 290, tokenizer=str(path))
 
 
 def test_progress_is_told_from_nothing_to_all(tmp_path: Path) -> None:

@@ -15,29 +15,34 @@ import glassgpt
 
 ROOT = Path(glassgpt.__path__[0])
 ORDER = """
-    errors config settings files runs
+    errors config names settings files runs
 
-    text.base text.chars text.store
+    text.base text.chars text.split text.bytelevel text.bpe text.fast text.learn text.store
 
     data.templates data.world data.scenes data.mishaps data.plots data.grammar data.tales
-    data.download data.reading data.sources data.prepare data.batches
+    data.download data.reading data.source data.hub data.rows data.sources
+    data.tokenfiles data.prepare data.export data.batches
 
-    model.layers model.rope model.cache model.attention model.init model.gpt model.bigram model.count
+    model.layers model.rope model.cache model.attention model.init model.base model.bigram model.chain model.gpt
+    model.build model.count
 
-    device checkpoint
+    device torchfile checkpoint
 
     sampling.filters sampling.reader sampling.generate
 
-    training.events training.muon training.optim training.schedule training.step training.evaluate training.metrics
-    training.clock training.signals training.publish training.chosen training.run training.samples training.loop
+    training.events training.muon training.optim training.schedule training.parallel training.step
+    training.evaluate training.metrics training.clock training.signals training.publish training.chosen training.run
+    training.samples training.desk training.loop
 
-    lab.baselines lab.exam lab.plot
+    lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.track lab.stopwatch lab.forms lab.bench
+    lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study lab.stopping lab.trial
+    lab.sweep_plot lab.sweep
 
     library glassgpt
 
     cli.terminal cli.chosen cli.flags cli.display
-    cli.train cli.sample cli.eval cli.info cli.plot cli.data cli.tokenizer cli.doctor
-    cli.main __main__
+    cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.bench cli.data cli.tokenizer cli.sweep cli.doctor
+    cli.main cli.doors __main__
 """
 READING_ORDER = ORDER.split()
 EMPTY = {"text", "data", "model", "sampling", "training", "lab", "cli"}  # packages whose __init__ stays empty
@@ -138,6 +143,8 @@ def test_the_package_and_its_help_load_nothing_heavy(code: str) -> None:
     assert modules_after(code) & HEAVY == set()
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "eval", "info", "plot", "data", "tokenizer", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["train", "sample", "eval", "info", "bigram", "plot", "bench", "data", "tokenizer", "sweep", "doctor"]
+)
 def test_the_help_of_a_verb_does_not_load_torch(verb: str) -> None:
     assert "torch" not in modules_after(f"from glassgpt.cli.main import main; main(['{verb}', '--help'])")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glassgpt import settings
+from glassgpt import names, settings
 from glassgpt.config import RunConfig
 from glassgpt.errors import ConfigError
 
@@ -61,13 +61,13 @@ def test_flags_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -
     assert chosen.origins == {"n_layers": str(file), "n_heads": "flag"}
 
 
-@pytest.mark.parametrize("alias", sorted(settings.ALIASES))
+@pytest.mark.parametrize("alias", sorted(names.ALIASES))
 def test_every_alias_leads_to_a_field(alias: str) -> None:
     from glassgpt.config import SamplingConfig
 
-    names = {name for _, name, _ in settings.fields()} | set(SamplingConfig.model_fields)
-    assert settings.ALIASES[alias] in names
-    assert alias not in names, "an alias that is a field too could never be told from it"
+    known = {name for _, name, _ in settings.fields()} | set(SamplingConfig.model_fields)
+    assert names.ALIASES[alias] in known
+    assert alias not in known, "an alias that is a field too could never be told from it"
 
 
 def test_an_alias_and_its_field_may_agree_but_not_differ() -> None:

@@ -1,5 +1,6 @@
 import gzip
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassgpt.data import tales
-from glassgpt.data.sources import HELD_OUT_TALE, TALES_SEED, Source, find_source, list_named
+from glassgpt.data.reading import DOCUMENT_END, read_documents
+from glassgpt.data.source import HELD_OUT_TALE, TALES_SEED, Source
+from glassgpt.data.sources import find_source, list_named
 from glassgpt.errors import DataError
 
 
@@ -33,13 +36,72 @@ def _problem(spec: Path | str) -> str:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1), st.floats(0.01, 0.99))
 def test_the_parts_are_the_text_cut_at_one_character(text: str, val_fraction: float) -> None:
     class Kept(Source):
-        def _plain(self):  # type: ignore[no-untyped-def]
-            return iter([text[:3], text[3:]] if len(text) > 3 else [text])
+        def _files(self, paths):  # type: ignore[no-untyped-def]
+            return iter([text[:3], text[3:]] if len(text) > 3 else [text]) if paths else iter(())
 
-    source = Kept("text", (), 0, val_fraction)
+    source = Kept("text", (Path("a text"),), 0, val_fraction)
     train, val = "".join(source.train_chunks()), "".join(source.val_chunks())
     assert train + val == text
     assert len(train) == int((1 - val_fraction) * len(text))
+
+
+def test_an_empty_piece_ends_each_document(tmp_path: Path) -> None:
+    paths = [_write(tmp_path / name, text) for name, text in [("b", "one"), ("a", "two\n"), ("c", "three")]]
+    whole = find_source([*map(str, paths), "tales:300"], val_fraction=0.5)
+    pieces = list(whole.chunks())
+    assert pieces[:7] == ["one", "\n", "", "two\n", "", "three", ""]
+    assert (pieces.count(""), pieces[-1]) == (5, "")  # three files, the tales to learn from, the tales held out
+
+
+@pytest.mark.parametrize(
+    ("val_fraction", "train", "val", "begins"),
+    [
+        (0.5, ["one", "\n", "", "t"], ["wo\n", "", "ab", ""], False),  # inside a document
+        (0.2, ["one", "\n", "", "two\n", ""], ["ab", ""], True),  # where one ends
+    ],
+)
+def test_the_cut_knows_whether_a_document_begins_there(
+    tmp_path: Path, val_fraction: float, train: list[str], val: list[str], begins: bool
+) -> None:
+    paths = [_write(tmp_path / name, text) for name, text in [("b", "one"), ("a", "two\n"), ("c", "ab")]]
+    source = find_source([*map(str, paths)], val_fraction=val_fraction)
+    held_out, starts_document = source.held_out()
+    assert list(source.train_chunks()) == train
+    assert (list(held_out), starts_document) == (val, begins)
+
+
+def test_tales_behind_a_file_that_is_cut_are_a_document_of_their_own(tmp_path: Path) -> None:
+    source = find_source((str(_write(tmp_path / "a.txt", "x" * 10)), "tales:300"), val_fraction=0.5)
+    pieces = list(source.train_chunks())
+    assert pieces[:2] == ["x" * 5, ""]
+    assert pieces[-1] == ""
+
+
+DOCUMENTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+
+
+@given(DOCUMENTS)
+def test_what_ends_a_document_in_a_kept_file_cannot_be_part_of_a_text(documents: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.txt"
+        path.write_bytes(b"".join(document.encode() + DOCUMENT_END for document in documents))
+        pieces = list(read_documents(path))
+    found, current = [], ""
+    for piece in pieces:
+        if piece:
+            current += piece
+        else:
+            found.append(current)
+            current = ""
+    assert (found, current) == (documents, "")
+
+
+def test_a_set_with_a_split_of_its_own_is_not_cut(tmp_path: Path) -> None:
+    train, val = _write(tmp_path / "t", "x" * 90), _write(tmp_path / "v", "y" * 10)
+    source = Source("set", (train,), val_files=(val,), val_fraction=0.9)
+    assert "".join(source.train_chunks()) == "x" * 90
+    assert "".join(source.val_chunks()) == "y" * 10
+    assert (source.size_bytes, source.train_bytes) == (100, 90)
 
 
 def test_files_are_joined_at_line_ends_in_the_order_given(tmp_path: Path) -> None:
@@ -137,7 +199,9 @@ def test_python_is_the_standard_library() -> None:
 
 
 def test_every_named_text_is_listed() -> None:
-    assert [named.name for named in list_named()] == ["tales", "python", "tinyshakespeare"]
+    assert [named.name for named in list_named()] == [
+        "tales", "python", "tinyshakespeare", "wikitext-103", "hf:NAME[:CONFIG]",
+    ]  # fmt: skip
 
 
 def test_a_missing_file_is_named_and_the_nearest_name_offered(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from glassgpt.config import DataConfig
 from glassgpt.data import prepare as prepare_module
 from glassgpt.data.prepare import Prepared, prepare
+from glassgpt.data.tokenfiles import write_folder
 from glassgpt.errors import DataError
 from glassgpt.text.chars import CharTokenizer
 from glassgpt.text.store import save_tokenizer
@@ -92,13 +93,12 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
 
 def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = _book(tmp_path)
-    write = prepare_module._write
 
     def write_while_somebody_edits(*arguments: Any) -> None:
-        write(*arguments)
+        write_folder(*arguments)
         _book(tmp_path, TEXT + "edited")
 
-    monkeypatch.setattr(prepare_module, "_write", write_while_somebody_edits)
+    monkeypatch.setattr(prepare_module, "write_folder", write_while_somebody_edits)
     with pytest.raises(DataError, match="changed while it was read"):
         prepare(DataConfig(data=(book,)), cache=tmp_path / "cache")
 
@@ -108,9 +108,9 @@ def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     make = prepare_module._make
     answers: list[Prepared] = []
 
-    def make_and_count(*arguments: Any) -> None:
+    def make_and_count(*arguments: Any) -> Path:
         made.append(arguments)
-        make(*arguments)
+        return make(*arguments)
 
     monkeypatch.setattr(prepare_module, "_make", make_and_count)
 

@@ -143,7 +143,7 @@ def test_a_gradient_is_never_longer_than_its_limit() -> None:
 def test_a_loss_that_is_no_number_changes_no_weight() -> None:
     trained = trainer()
     with torch.no_grad():
-        trained.model.final_norm.weight[0] = math.nan
+        trained.model.get_parameter("final_norm.weight")[0] = math.nan
     before = {name: parameter.clone() for name, parameter in trained.model.named_parameters()}
     with pytest.raises(DivergenceError, match=r"step 4: .*--learning-rate"):
         trained.take_step(3)

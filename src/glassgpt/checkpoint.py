@@ -2,6 +2,7 @@
 
 The format is safetensors: a sorted JSON header, then raw tensors; no code in it. The header's
 metadata hold everything that is no tensor, and a digest over all of it. Same content, same bytes.
+A path ending in .pt holds the same in PyTorch's own format, under the same digest: `torchfile.py`.
 Which folder a file belongs to is told in `runs.py`; how bytes reach the disk whole, in `files.py`.
 """
 
@@ -20,16 +21,19 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from glassgpt import torchfile
 from glassgpt.config import ModelConfig
 from glassgpt.errors import CheckpointError, ConfigError
 from glassgpt.files import write_atomically
-from glassgpt.model.gpt import GPT
+from glassgpt.model.base import Predictor
+from glassgpt.model.build import build
+from glassgpt.model.count import count_parameters
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.store import parse_tokenizer
 
 FORMAT = "glassgpt checkpoint 1"
 MOST_HEADER = 100_000_000  # bytes; what safetensors itself allows
-WEIGHTS, OPTIMIZER = "model/", "optimizer/"
+WEIGHTS, OPTIMIZER = torchfile.PARTS["weights"], torchfile.PARTS["optimizer"]
 DTYPE_NAMES = {
     torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64",
     torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL",
@@ -47,9 +51,13 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)  # only in `last`
 
-    def model(self, device: torch.device | str = "cpu") -> GPT:
-        model = GPT(self.model_config)
+    def model(self, device: torch.device | str = "cpu") -> Predictor:
+        counted, held = count_parameters(self.model_config).total, sum(map(Tensor.numel, self.weights.values()))
+        if counted != held:  # before anything of the size that it claims is made
+            raise CheckpointError(f"the checkpoint has {held:,} parameters, and its configuration makes {counted:,}")
+        model = build(self.model_config)
         load_weights(model, self.weights)
+        model.context = min(int(self.settings.get("seq_len", model.context)), model.context)
         return model.to(device).eval()
 
     def tokenizer(self, *, unknown: Literal["error", "skip", "replace"] = "error") -> Tokenizer:
@@ -70,6 +78,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             raise CheckpointError(
                 f"tensor {name!r} has shape {tuple(weights[name].shape)} where the model wants {tuple(tensor.shape)}"
             )
+        if not weights[name].is_floating_point():
+            raise CheckpointError(f"tensor {name!r} holds {weights[name].dtype} where the model wants {tensor.dtype}")
         tensor.copy_(weights[name])
 
 
@@ -77,12 +87,20 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {WEIGHTS + name: tensor for name, tensor in checkpoint.weights.items()}
     tensors |= {OPTIMIZER + name: tensor for name, tensor in checkpoint.optimizer.items()}
     tensors = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    header = _header(tensors, _metadata(checkpoint))
-    digest = hashlib.sha256(_canonical(header))
+    metadata = _metadata(checkpoint)
+    metadata["digest"] = _digest(metadata, tensors)
+    in_torchs = path.suffix == torchfile.SUFFIX
+    write_atomically(
+        path, torchfile.pack(metadata, tensors) if in_torchs else _file(_header(tensors, metadata), tensors)
+    )
+
+
+def _digest(metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Of everything: the header without the digest, and the bytes of the tensors."""
+    digest = hashlib.sha256(_canonical(_header(tensors, metadata)))
     for chunk in _raw(tensors):
         digest.update(chunk)
-    header["__metadata__"]["digest"] = digest.hexdigest()
-    write_atomically(path, _file(header, tensors))
+    return digest.hexdigest()
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
@@ -135,6 +153,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = path.read_bytes()
     except OSError as problem:
         raise CheckpointError(f"checkpoint {path} cannot be read: {problem.strerror}") from None
+    if path.suffix == torchfile.SUFFIX or torchfile.is_one(content):
+        return _assemble(path, *_verified_torchfile(path, content))
     metadata = _verified_metadata(path, content)
     try:
         tensors = safetensors.torch.load(content)
@@ -157,13 +177,32 @@ def _verified_metadata(path: Path, content: bytes) -> dict[str, str]:
         written = metadata.pop("digest")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{path} is no checkpoint of glassgpt, or its header is damaged") from None
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has the format {metadata.get('format')!r}; this version reads {FORMAT!r}")
+    _refuse_other_format(path, metadata)
     digest = hashlib.sha256(_canonical(header))
     digest.update(memoryview(content)[8 + length :])
-    if digest.hexdigest() != written:
-        raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its digest {written[:12]}...")
+    _hold_to_digest(path, written, digest.hexdigest())
     return metadata
+
+
+def _verified_torchfile(path: Path, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    facts, tensors = torchfile.unpack(path, content)
+    _refuse_other_format(path, facts)
+    try:
+        metadata = {name: value if isinstance(value, str) else _dump(value) for name, value in facts.items()}
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise CheckpointError(f"checkpoint {path} is damaged: it holds what is no plain value: {problem}") from None
+    _hold_to_digest(path, metadata.pop("digest"), _digest(metadata, tensors))
+    return metadata, tensors
+
+
+def _refuse_other_format(path: Path, metadata: Mapping[str, Any]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has the format {metadata.get('format')!r}; this version reads {FORMAT!r}")
+
+
+def _hold_to_digest(path: Path, written: str, computed: str) -> None:
+    if computed != written:
+        raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its digest {written[:12]}...")
 
 
 def _assemble(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Checkpoint:

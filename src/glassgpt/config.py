@@ -103,7 +103,9 @@ class DataConfig(Piece):
 
     data: tuple[str, ...] = field(("tales",), "files, folders, globs, or names from `glassgpt data list`")
     text_column: str = field("text", "the column that holds the text, in data from the hub (hf:NAME)")
-    fallback: tuple[str, ...] = field((), "what to take, in this order, when the data cannot be fetched (offline)")
+    fallback: tuple[str, ...] = field(
+        (), "what to take instead, in this order, when the data is not to be had; --no-fallback refuses"
+    )
     tokenizer: str = field(
         "auto", "auto (bpe when vocab_size is given, else char), char, bpe, or a tokenizer.json (made if not there yet)"
     )

@@ -7,6 +7,7 @@ configuration; a resumed run takes them from there.
 from __future__ import annotations
 
 import contextlib
+import gc
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,8 +53,13 @@ class Machine:
         return next((tflops * 1e12 for part, tflops in PEAK_TFLOPS.items() if part in name), None)
 
 
-def choose_machine(training: TrainingConfig, device_name: str = "auto") -> Machine:
+def choose_machine(
+    training: TrainingConfig, device_name: str = "auto", *, local_rank: int = 0, local_size: int = 1
+) -> Machine:
+    """For one of `local_size` processes of a run on this machine, where there are several."""
     device, why_device = choose_device(device_name)
+    if local_size > 1 and device.type != "cpu":
+        device, why_device = _own_card(device, device_name, local_rank, local_size)
     precision, why_precision = choose_precision(training.precision, device)
     compiled, why_compiled = choose_compile(training, device)
     threads = training.threads or torch.get_num_threads()
@@ -66,6 +72,9 @@ def choose_machine(training: TrainingConfig, device_name: str = "auto") -> Machi
 def switched_on(machine: Machine) -> Iterator[None]:
     """The process-wide switches of torch, thrown here and nowhere else, and thrown back afterwards."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    card = torch.cuda.current_device() if machine.device.type == "cuda" else 0
+    if machine.device.type == "cuda":
+        torch.cuda.set_device(machine.device)  # else pinned memory would open a context on the first card too
     torch.set_num_threads(machine.threads)
     torch.set_flush_denormal(True)  # numbers near zero would slow the processor down many times
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -75,6 +84,17 @@ def switched_on(machine: Machine) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
         torch.backends.cuda.matmul.allow_tf32 = tf32
+        if machine.device.type == "cuda":
+            torch.cuda.set_device(card)
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand back what torch keeps for later; after a failed step its pieces may have the wrong sizes."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def choose_device(name: str = "auto") -> tuple[torch.device, str]:
@@ -103,6 +123,19 @@ def _named_device(name: str) -> tuple[torch.device, str]:
     if device.type not in {"cpu", "cuda", "mps"}:
         raise ConfigError(f"device={name!r} is not supported; choose auto, cpu, cuda or mps")
     return device, {"cpu": f"CPU ({platform.machine()})", "mps": "MPS"}.get(device.type, f"CUDA ({name})")
+
+
+def _own_card(device: torch.device, name: str, local_rank: int, local_size: int) -> tuple[torch.device, str]:
+    """Each process computes on its own accelerator."""
+    if name != "auto" and device.index is not None:
+        raise ConfigError(f"device={name} is one, and {local_size} processes need one each; choose {device.type}")
+    have = torch.cuda.device_count() if device.type == "cuda" else 1
+    if have < local_size:
+        raise ConfigError(
+            f"{local_size} processes need as many accelerators, and this machine has {have}; start {have}, or choose "
+            f"--device cpu"
+        )
+    return torch.device(device.type, local_rank), f"{local_size} x CUDA ({torch.cuda.get_device_name(local_rank)})"
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[Precision, str]:

@@ -13,6 +13,7 @@ The command line prints it and leaves with code 2; a library user catches
     ├── CheckpointError   a file or folder that is damaged, or no checkpoint
     ├── RunError          a run folder that is taken, missing or of another run
     ├── DivergenceError   a loss that is no longer a number
+    ├── TooLargeError     a model that does not fit into the memory
     └── MissingExtraError a package that an optional feature needs
 """
 
@@ -35,7 +36,11 @@ class DataError(GlassgptError):
 
 
 class DownloadError(DataError):
-    pass
+    """`brief` is the reason in a few words, for the line that says what is taken instead."""
+
+    def __init__(self, message: str, *, brief: str = "it cannot be fetched") -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 class TokenizerError(GlassgptError):
@@ -68,9 +73,22 @@ class DivergenceError(GlassgptError):
     pass
 
 
+class TooLargeError(GlassgptError):
+    pass
+
+
 class MissingExtraError(GlassgptError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs the package {package!r}; bring it with: pip install 'glassgpt[{extra}]'")
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether this is how torch or Python says that memory is full: by a kind of its own, or in words only."""
+    kinds = {kind.__name__ for kind in type(problem).__mro__}  # by name: torch is not imported for this
+    if kinds & {"MemoryError", "OutOfMemoryError"}:
+        return True
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # the processor, MPS, cuBLAS
+    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -22,19 +22,21 @@ from glassgpt.data.tales import BEFORE
 from glassgpt.device import choose_device
 from glassgpt.errors import RunError
 from glassgpt.lab.plot import with_picture
-from glassgpt.model.gpt import GPT
+from glassgpt.lab.track import require_trackers, tracked
+from glassgpt.model.base import Predictor
 from glassgpt.runs import find_checkpoint
 from glassgpt.sampling.generate import TokenEvent, write
 from glassgpt.text.base import Tokenizer
 from glassgpt.training import loop
 from glassgpt.training.events import Event, Finished, Stopped
+from glassgpt.training.parallel import my_team
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModel:
     """A trained model with its tokenizer, ready to write."""
 
-    model: GPT
+    model: Predictor
     tokenizer: Tokenizer
     checkpoint: Checkpoint
 
@@ -70,9 +72,7 @@ class LanguageModel:
 
     def stream(self, prompt: str | None = None, **sampling: Any) -> Iterator[TokenEvent]:
         """Tokens as they come, with their probabilities; the settings are those of `glassgpt sample`."""
-        wanted = settings.sampling(sampling)
-        context = min(int(self.checkpoint.settings.get("seq_len", 1 << 30)), self.model.config.max_seq_len)
-        return write(self.model, self.tokenizer, prompt or self.opening, wanted, context=context)
+        return write(self.model, self.tokenizer, prompt or self.opening, settings.sampling(sampling))
 
 
 def load(
@@ -104,7 +104,7 @@ class Run:
     def load(self, *, device: str = "auto") -> LanguageModel:
         return load(self.folder, device=device)
 
-    def model(self, *, device: str = "auto") -> GPT:
+    def model(self, *, device: str = "auto") -> Predictor:
         return self.load(device=device).model
 
 
@@ -117,6 +117,7 @@ def train(
     preset: str | None = None,
     config: Text | None = None,
     overwrite: bool = False,
+    numbered: bool = False,
     on_event: Callable[[Event], object] | None = None,
     **choices: Any,
 ) -> Run:
@@ -128,7 +129,8 @@ def train(
         choices["data"] = [data] if isinstance(data, str | os.PathLike) else list(data)
     file = None if config is None else os.fspath(config)
     chosen = settings.resolve(preset=preset, file=file, flags=_plain(choices))
-    return _watch(loop.train(chosen, overwrite=overwrite), on_event)
+    require_trackers(chosen.config)
+    return _watch(loop.train(chosen, overwrite=overwrite, numbered=numbered), on_event)
 
 
 def resume(run: Text, *, on_event: Callable[[Event], object] | None = None, **changes: Any) -> Run:
@@ -150,7 +152,7 @@ def _as_text(value: Any) -> Any:
 
 def _watch(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Run:
     last: Event | None = None
-    for last in with_picture(events):
+    for last in tracked(with_picture(events)) if my_team().leads else events:
         if on_event is not None:
             on_event(last)
     if isinstance(last, Finished):

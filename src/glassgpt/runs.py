@@ -1,12 +1,15 @@
 """One run, one folder: where its files lie, who may write there, and which run is meant.
 
-runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  samples.txt  loss.png
+runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  samples.txt  loss.png  (tensorboard/  wandb/)
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -101,10 +104,40 @@ def claim(path: Path, *, overwrite: bool) -> RunFolder:
     return folder
 
 
+@contextmanager
+def reserved(path: Path, *, overwrite: bool = False, numbered: bool = False) -> Iterator[RunFolder]:
+    """A folder for a new run, locked and emptied; with `numbered` the first of NAME, NAME-2, ... that is to be had."""
+    with ExitStack() as held:
+        folder = _first_free(path, held) if numbered else _lock_claim(path, held, overwrite=overwrite)
+        empty(folder)
+        yield folder
+
+
+def _first_free(path: Path, held: ExitStack) -> RunFolder:
+    path = path if path.name.strip(".") else path.resolve()  # `.` has no name that could get a number
+    for number in count(1):
+        try:
+            return _lock_claim(path if number == 1 else path.with_name(f"{path.name}-{number}"), held, overwrite=False)
+        except RunError:
+            continue  # taken, or another process is just taking it
+    raise AssertionError("numbers do not end")
+
+
+def _lock_claim(path: Path, held: ExitStack, *, overwrite: bool) -> RunFolder:
+    with ExitStack() as attempt:
+        folder = claim(path, overwrite=overwrite)  # before a lock is left in a folder that is not ours
+        attempt.enter_context(folder.lock())
+        claim(path, overwrite=overwrite)  # again: a run may have ended there in between
+        held.enter_context(attempt.pop_all())
+    return folder
+
+
 def empty(folder: RunFolder) -> None:
     """Remove what an earlier run left: its own files, never anything else that lies there."""
     for path in (folder.config, folder.log, folder.best, folder.last, folder.samples, folder.picture):
         path.unlink(missing_ok=True)
+    for path in folder.path.glob("tensorboard/events.out.tfevents.*"):
+        path.unlink()
 
 
 def find_run(run: str | Path | None) -> Path:

@@ -1,12 +1,13 @@
 """Where a configuration's values come from: defaults < preset or file < flags.
 
-People arrive with names from other projects; one table translates them. Every value remembers
+People arrive with names from other projects; the table in `names.py` translates them. Every value remembers
 its origin, so that `glassgpt info RUN --config` can say why it is what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,46 +17,9 @@ from pydantic.fields import FieldInfo
 
 from glassgpt.config import DataConfig, ModelConfig, Piece, RunConfig, SamplingConfig, TrainingConfig
 from glassgpt.errors import ConfigError, did_you_mean
+from glassgpt.names import ALIASES, PAIRS, TRANSLATIONS
 
 PIECES: dict[str, type[Piece]] = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
-
-# Other people's names for our fields. A name may set several fields, or change the value on its way.
-ALIASES: dict[str, str] = {
-    "n_layer": "n_layers", "num_layers": "n_layers", "num_hidden_layers": "n_layers",
-    "n_head": "n_heads", "num_heads": "n_heads", "num_attention_heads": "n_heads",
-    "n_kv_head": "n_kv_heads", "num_key_value_heads": "n_kv_heads",
-    "n_embd": "d_model", "hidden_size": "d_model", "width": "d_model",
-    "n_inner": "d_ff", "intermediate_size": "d_ff",
-    "activation": "mlp", "weight_tying": "tie_weights", "rope_theta": "rope_base",
-    "max_iters": "max_steps", "iters": "max_steps", "steps": "max_steps",
-    "warmup_iters": "warmup_steps",
-    "eval_interval": "eval_every", "eval_iters": "eval_batches",
-    "log_interval": "log_every", "save_interval": "save_every", "sample_interval": "sample_every",
-    "lr": "learning_rate", "min_lr": "min_lr_ratio", "lr_schedule": "schedule", "lr_scheduler": "schedule",
-    "grad_clip": "gradient_clip", "max_grad_norm": "gradient_clip",
-    "gradient_accumulation_steps": "grad_accum", "use_gradient_checkpointing": "gradient_checkpointing",
-    "out_dir": "out", "output_dir": "out", "dataset": "data", "input": "data",
-    "num_tokens": "max_new_tokens", "max_tokens": "max_new_tokens", "temp": "temperature",
-}  # fmt: skip
-
-
-def _true(value: Any) -> bool:
-    text = str(value).lower()
-    if text not in {"true", "false", "yes", "no", "on", "off", "1", "0"}:
-        raise ConfigError(f"{value!r} is neither true nor false")
-    return text in {"true", "yes", "on", "1"}
-
-
-TRANSLATIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "block_size": lambda value: {"max_seq_len": value, "seq_len": value},
-    "context_length": lambda value: {"max_seq_len": value, "seq_len": value},
-    "use_rope": lambda value: {"position": "rope" if _true(value) else "learned"},
-    "use_flash": lambda value: {"attention": "auto" if _true(value) else "math"},
-    "use_mixed_precision": lambda value: {"precision": "auto" if _true(value) else "fp32"},
-    "use_compile": lambda value: {"compile": "auto" if _true(value) else "off"},
-    "dtype": lambda value: {"precision": {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(value, value)},
-}
-PAIRS = ("epochs", "iters_per_epoch")  # one number of ours made of two of theirs
 
 
 @dataclass(frozen=True)
@@ -92,9 +56,45 @@ def resolve(
     layers += [(str(file), read_yaml(file))] if file is not None else []
     layers += [("flag", canonical(flags or {}, place="the command"))]
     for origin, layer in layers:
+        if "data" in layer:  # a way out of the data that was named before is none for this
+            values.pop("fallback", None)
+            origins.pop("fallback", None)
         values |= layer
         origins |= dict.fromkeys(layer, origin)
-    return Settings(assemble(values), origins)
+    if "max_steps" in layers[-1][1] and "warmup_steps" not in layers[-1][1]:
+        _warm_up_in_time(values, origins)
+    return _shortened(Settings(assemble(values), origins))
+
+
+def _warm_up_in_time(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """A preset's warm-up was meant for the preset's length; a run made much shorter by a flag has a shorter one."""
+    steps, warmup = values["max_steps"], values.get("warmup_steps", 0)
+    if isinstance(warmup, int) and str(steps).isdecimal() and warmup > int(steps):
+        values["warmup_steps"] = int(steps) // 10
+        origins["warmup_steps"] = f"a tenth of max_steps, instead of {warmup}"
+
+
+def _shortened(whole: Settings) -> Settings:
+    """GLASSGPT_MAX_STEPS caps every run: for trying a long recipe, and for tests that type the documented commands.
+
+    It caps the batches of an evaluation too: of a large model they take as long as the steps.
+    """
+    most = os.environ.get("GLASSGPT_MAX_STEPS", "")
+    if not most:
+        return whole
+    if not most.isdecimal() or int(most) < 1:
+        raise ConfigError(f"GLASSGPT_MAX_STEPS={most!r} is no number of steps")
+    training = whole.config.training
+    if training.max_steps <= int(most):
+        return whole
+    shorter = {
+        "max_steps": int(most),
+        "warmup_steps": min(training.warmup_steps, int(most) // 10),
+        "eval_batches": min(training.eval_batches or int(most), int(most)),
+    }
+    return Settings(
+        assemble(flat(whole.config) | shorter), dict(whole.origins) | dict.fromkeys(shorter, "GLASSGPT_MAX_STEPS")
+    )
 
 
 def assemble(values: Mapping[str, Any]) -> RunConfig:
@@ -184,7 +184,7 @@ def _preset_folder() -> Path:
 
 def presets() -> dict[str, str]:
     """Every preset's name and the one line that says what it is for."""
-    files = sorted(_preset_folder().glob("*.yaml"))
+    files = sorted(file for file in _preset_folder().glob("*.yaml") if not file.stem.startswith("sweep"))
     return {file.stem: file.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ") for file in files}
 
 

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from glassgpt.errors import DataError
+from glassgpt.errors import DataError, TokenizerError
 from glassgpt.runs import RunFolder, find_run
+from glassgpt.text.base import Tokenizer
+from glassgpt.text.store import load_tokenizer
 
 RUN_HELP = "a run folder or a checkpoint file; left out, the newest run"
 
@@ -28,6 +30,17 @@ def chosen_run(run: str | None) -> Path:
 def chosen_checkpoint(run: str | None) -> Path:
     path = chosen_run(run)
     return RunFolder(path).checkpoint() if path.is_dir() else path
+
+
+def refuse_other_tokenizer(named: str, own: Tokenizer) -> None:
+    """A model reads and writes through the tokenizer that it was trained with; another would give it other words."""
+    other = load_tokenizer(named)
+    if other.digest != own.digest:
+        raise TokenizerError(
+            f"{named} ({other.kind}, {other.vocab_size} tokens, digest {other.digest[:12]}) is not the tokenizer that "
+            f"the model was trained with ({own.kind}, {own.vocab_size} tokens, digest {own.digest[:12]}); "
+            f"leave --tokenizer out, for the model carries its own"
+        )
 
 
 def chosen_text(text: str) -> str:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from glassgpt.cli.terminal import our_name
+from glassgpt.config import ModelConfig
 from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped, Stopped
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def choose_display() -> PlainDisplay:
 class PlainDisplay:
     """One line, or a few, for every event."""
 
+    deaf = False  # nobody reads any more: `glassgpt train | head`
+
     def __enter__(self) -> PlainDisplay:
         return self
 
@@ -46,8 +49,12 @@ class PlainDisplay:
         self.say(describe(event))
 
     def say(self, text: str) -> None:
-        if text:
+        if not text or self.deaf:
+            return
+        try:
             print(text, flush=True)
+        except BrokenPipeError:
+            self.deaf = True
 
 
 class LiveDisplay(PlainDisplay):
@@ -136,13 +143,18 @@ def _(event: Started) -> str:
     lines = [
         f"text   {' '.join(config.data.data)}: {event.train_tokens:,} tokens to learn from, "
         f"{event.val_tokens:,} held out{vocabulary}; read {event.epochs:.1f} times",
-        f"model  {event.parameters:,} parameters: {model.n_layers} layers of {model.n_heads} heads, "
-        f"width {model.d_model}, context {model.max_seq_len}",
+        f"model  {event.parameters:,} parameters: {_shape(model)}",
     ]
     if event.floor is not None:
         lines.append(f"floor  {event.floor:.3f} nats per character: the stories' own chance; no model can do better")
     lines.append(f"run    {event.folder}: {config.training.max_steps:,} steps{again}; Ctrl-C stops and keeps it")
     return "\n".join(lines)
+
+
+def _shape(model: ModelConfig) -> str:
+    if model.architecture == "bigram":
+        return "a table of what follows each token"
+    return f"{model.n_layers} layers of {model.n_heads} heads, width {model.d_model}, context {model.max_seq_len}"
 
 
 @describe.register

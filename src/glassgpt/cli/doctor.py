@@ -19,7 +19,12 @@ from glassgpt.config import TrainingConfig
 from glassgpt.files import cache_root
 
 CORE = ("torch", "numpy", "safetensors", "tokenizers", "pydantic", "rich", "matplotlib")
-EXTRAS = {"export": "transformers"}  # extra: the package that it brings
+EXTRAS = {  # extra: the packages that it brings
+    "hub": ("datasets",),
+    "sweep": ("optuna",),
+    "track": ("tensorboard", "wandb"),
+    "export": ("transformers",),
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -38,9 +43,10 @@ def findings() -> Iterator[tuple[str, str]]:
     yield from _choices()
     yield "cache", _cache()
     yield "disk", _disk(Path.cwd())
-    for extra, package in EXTRAS.items():
-        there = importlib.util.find_spec(package) is not None
-        yield extra, f"{package} {_version_of(package)}" if there else f"not here; pip install 'glassgpt[{extra}]'"
+    for extra, packages in EXTRAS.items():
+        there = all(importlib.util.find_spec(package) for package in packages)
+        versions = "  ".join(f"{package} {_version_of(package)}" for package in packages)
+        yield extra, versions if there else f"not here; pip install 'glassgpt[{extra}]'"
 
 
 def _devices() -> Iterator[tuple[str, str]]:

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 from glassgpt import settings
 from glassgpt.cli.chosen import RUN_HELP, aside, beginning, chosen_checkpoint
 from glassgpt.cli.flags import Parser
-from glassgpt.config import RunConfig, SamplingConfig
+from glassgpt.config import DataConfig, RunConfig, SamplingConfig
 from glassgpt.data import tales
-from glassgpt.data.sources import Source, find_source
+from glassgpt.data.source import Source
+from glassgpt.data.sources import find_source
 from glassgpt.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from glassgpt.checkpoint import Checkpoint
     from glassgpt.device import Machine
-    from glassgpt.model.gpt import GPT
+    from glassgpt.model.base import Predictor
     from glassgpt.text.base import Tokenizer
 
 EPILOG = """\
@@ -58,7 +59,7 @@ class Subject:
 
     checkpoint: Checkpoint
     config: RunConfig
-    model: GPT
+    model: Predictor
     tokenizer: Tokenizer
     machine: Machine
 
@@ -68,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
     if not str(asked["stories"]).isdecimal():
         raise ConfigError(f"stories={asked['stories']!r}: it should be a whole number, 0 for no exam")
     subject = load_subject(asked)
-    own = find_source(subject.config.data.data, val_fraction=subject.config.data.val_fraction)
+    own = _own_text(subject.config.data)
     training_text = beginning(own.train_chunks(), RIVALS_READ)
     if len(training_text) == RIVALS_READ:
         aside(f"the training text is long: the simple methods read its first {RIVALS_READ:,} characters only")
@@ -110,12 +111,17 @@ def load_subject(asked: dict[str, Any]) -> Subject:
                    tokenizer=tokenizer, machine=machine)  # fmt: skip
 
 
+def _own_text(data: DataConfig) -> Source:
+    return find_source(data.data, val_fraction=data.val_fraction, text_column=data.text_column)
+
+
 def held_out_text(subject: Subject, own: Source) -> str:
     """The text that the run was kept from; whether it is still the same is checked, and said."""
     from glassgpt.data.prepare import prepare
     from glassgpt.training.chosen import digest_of
 
-    if digest_of(prepare(subject.config.data)) != subject.checkpoint.metrics.get("data_digest"):
+    prepared = prepare(subject.config.data, vocab_size=subject.config.model.vocab_size)
+    if digest_of(prepared) != subject.checkpoint.metrics.get("data_digest"):
         aside("the text has changed since the run: the model may have been trained on what is held out now")
     return "".join(own.val_chunks())
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from glassgpt import settings
+from glassgpt import names, settings
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import ConfigError, did_you_mean
 
@@ -87,6 +87,8 @@ class Parser(argparse.ArgumentParser):
             metavar="{" + ",".join(choices) + "}" if choices else METAVARS[kind],
             help=f"{info.description}{_default_of(info)}".replace("%", "%%"),
         )
+        if kind is tuple:
+            self._add_hidden(f"--no-{_flag(name)[2:]}", name, action="store_const", const=[])
         if kind is bool:
             self.truths.add(_flag(name))
             self._add_hidden(f"--no-{_flag(name)[2:]}", name, action="store_const", const="false")
@@ -144,10 +146,10 @@ def add_run_settings(parser: Parser) -> None:
         group = groups.setdefault(piece, parser.add_argument_group(title)) if piece not in groups else groups[piece]
         parser.add_field(group, name, info)
     sampling_only = set(SamplingConfig.model_fields)
-    for alias, ours in settings.ALIASES.items():
+    for alias, ours in names.ALIASES.items():
         if ours not in sampling_only:
             parser.add_alias(alias)
-    for alias in (*settings.TRANSLATIONS, *settings.PAIRS):
+    for alias in (*names.TRANSLATIONS, *names.PAIRS):
         parser.add_alias(alias)
 
 
@@ -155,7 +157,7 @@ def add_sampling_settings(parser: Parser) -> None:
     group = parser.add_argument_group(str(SamplingConfig.__doc__))
     for name, info in SamplingConfig.model_fields.items():
         parser.add_field(group, name, info)
-    for alias, ours in settings.ALIASES.items():
+    for alias, ours in names.ALIASES.items():
         if ours in SamplingConfig.model_fields:
             parser.add_alias(alias)
 

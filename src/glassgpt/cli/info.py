@@ -69,6 +69,8 @@ def facts_of(path: Path, file: Path, checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def form_of(config: ModelConfig) -> str:
+    if config.architecture == "bigram":
+        return f"bigram: a table with the odds of what follows each of {config.vocab_size} tokens"
     extras = [
         "tied" if config.tie_weights else "untied",
         "biases" if config.bias else "no biases",

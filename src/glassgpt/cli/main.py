@@ -11,19 +11,22 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import glassgpt
-from glassgpt.errors import ConfigError, GlassgptError, did_you_mean
+from glassgpt.errors import ConfigError, GlassgptError, did_you_mean, is_out_of_memory
 
 VERBS = {
     "train": "train a model on your text, or on the built-in stories",
     "sample": "let a model write",
     "eval": "measure a model, beside what else reaches on the same text",
     "info": "what a run or a checkpoint is",
+    "bigram": "from the bigram model to the GPT, step by step",
     "plot": "draw the curves of runs",
+    "bench": "how fast this machine trains and writes",
     "data": "list, prepare and look at texts",
     "tokenizer": "make and try tokenizers",
+    "sweep": "search for good settings",
     "doctor": "what this machine has, and what will be chosen",
 }
 HELP = """\
@@ -49,10 +52,14 @@ OUT_OF_MEMORY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return guarded(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def guarded(work: Callable[[], int]) -> int:
     """Exit codes: 0 done, 2 a mistake (one line on stderr), 130 and 143 stopped by Ctrl-C or SIGTERM."""
     _speak_utf8()
     try:
-        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        code = work()
         sys.stdout.flush()  # a closed pipe should be noticed here, not in the interpreter's last breath
     except GlassgptError as problem:
         return _complain(str(problem))
@@ -62,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _close_quietly()
         return 141  # what a shell reports for a program that a closed pipe ended
+    except SystemExit as leaving:  # argparse has printed the help
+        return int(leaving.code or 0)
     except Exception as problem:
         if message := _outside_trouble(problem):
             return _complain(message)
@@ -88,10 +97,7 @@ def _dispatch(argv: list[str]) -> int:
     if verb not in VERBS:
         kind = "flag" if verb.startswith("-") else "verb"
         raise ConfigError(f"unknown {kind} {verb!r}{did_you_mean(verb, VERBS)}; verbs are: {', '.join(VERBS)}")
-    try:
-        return int(importlib.import_module(f"glassgpt.cli.{verb}").run(argv))
-    except SystemExit as leaving:  # argparse has printed the help
-        return int(leaving.code or 0)
+    return int(importlib.import_module(f"glassgpt.cli.{verb}").run(argv))
 
 
 def _complain(message: str) -> int:
@@ -102,9 +108,7 @@ def _complain(message: str) -> int:
 
 def _outside_trouble(problem: Exception) -> str | None:
     """One line for what the machine refuses: memory, disks, permissions. Our own bugs stay tracebacks."""
-    # by name, for torch is not imported here; on a processor it says so in words only
-    out_of_memory = isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError"
-    if out_of_memory or "can't allocate memory" in str(problem):
+    if is_out_of_memory(problem):
         what = str(problem).split(". ", maxsplit=1)[0] or "nothing more is free"
         return OUT_OF_MEMORY.format(what=what)
     if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
@@ -112,7 +116,10 @@ def _outside_trouble(problem: Exception) -> str | None:
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"{problem.filename}: {problem.strerror}"
     if isinstance(problem, ModuleNotFoundError) and problem.name and not problem.name.startswith("glassgpt"):
-        return f"the package {problem.name!r} is missing; bring it with: pip install {problem.name}"
+        missing = problem.name.split(".")[0]
+        return (
+            f"the package {missing!r} is missing; bring it with: pip install -r requirements.txt, or with: make install"
+        )
     return None
 
 

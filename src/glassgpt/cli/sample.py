@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glassgpt import settings
-from glassgpt.cli.chosen import RUN_HELP, chosen_checkpoint, chosen_text, read_text_file
+from glassgpt import names, settings
+from glassgpt.cli.chosen import RUN_HELP, aside, chosen_checkpoint, chosen_text, read_text_file, refuse_other_tokenizer
 from glassgpt.cli.flags import Parser, add_sampling_settings, only, unescape
 from glassgpt.cli.terminal import dim
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import ConfigError
+from glassgpt.files import write_text
 
 if TYPE_CHECKING:
     from glassgpt.library import LanguageModel
@@ -33,16 +35,24 @@ def run(argv: Sequence[str]) -> int:
     prompt = _prompt(asked)
     from glassgpt.library import load
 
-    lm = load(chosen_checkpoint(asked["RUN"]), device=asked["device"], unknown=asked["unknown"])
-    show(lm, prompt, wanted)
+    lm = load(chosen_checkpoint(asked["RUN"] or asked["model"]), device=asked["device"], unknown=asked["unknown"])
+    if asked["tokenizer"] is not None:
+        refuse_other_tokenizer(asked["tokenizer"], lm.tokenizer)
+    texts = show(lm, prompt, wanted)
+    if asked["out"] is not None:
+        write_text(Path(asked["out"]), "\n\n".join(texts) + "\n")
+        aside(f"also in {asked['out']}")
     return 0
 
 
 def _parser() -> Parser:
     parser = Parser("sample", USAGE, "Let a model write.", epilog=EPILOG)
     parser.add_argument("RUN", nargs="?", help=RUN_HELP)
+    parser.add_argument("--model", "--checkpoint", metavar="RUN", help="the same, as a flag")
+    parser.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json that must be the model's own")
     parser.add_argument("--prompt", metavar="TEXT", help=r"what to go on from; - reads it from standard input")
     parser.add_argument("--prompt-file", metavar="FILE", help="what to go on from, as it stands in a file")
+    parser.add_argument("--out", metavar="FILE", help="also write the text there")
     parser.add_argument("--unknown", metavar="{error,skip,replace}", default="error", help="unknown characters")
     parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add_sampling_settings(parser)
@@ -50,7 +60,7 @@ def _parser() -> Parser:
 
 
 def _sampling_names(asked: dict[str, Any]) -> dict[str, Any]:
-    return only(asked, [*SamplingConfig.model_fields, *settings.ALIASES])
+    return only(asked, [*SamplingConfig.model_fields, *names.ALIASES])
 
 
 def _unescaped(name: str, value: Any) -> Any:
@@ -58,6 +68,8 @@ def _unescaped(name: str, value: Any) -> Any:
 
 
 def _prompt(asked: dict[str, Any]) -> str | None:
+    if asked["RUN"] is not None and asked["model"] is not None:
+        raise ConfigError(f"both {asked['RUN']} and --model {asked['model']} are given; name one model")
     if asked["prompt"] is not None and asked["prompt_file"] is not None:
         raise ConfigError("both --prompt and --prompt-file are given; choose one")
     if asked["prompt_file"] is not None:
@@ -67,7 +79,7 @@ def _prompt(asked: dict[str, Any]) -> str | None:
     return unescape(asked["prompt"])
 
 
-def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
+def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> list[str]:
     """One sample as it comes; of several the first as it comes, and the others, written beside it, behind."""
     shown = lm.shown(prompt).lstrip("\n")
     events = lm.stream(prompt, **wanted.model_dump())  # a prompt that cannot be read is refused before it is shown
@@ -82,6 +94,7 @@ def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> None:
     for sample, text in list(enumerate(waiting))[1:]:
         _heading(sample, wanted.num_samples)
         print(dim(shown) + text)
+    return [shown + text for text in waiting]
 
 
 def _heading(sample: int, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from glassgpt.text.base import Tokenizer
@@ -54,8 +54,15 @@ def bytes_for_people(count: int) -> str:
 
 def show_tokens(tokenizer: Tokenizer, text: str) -> str:
     """The text with its cuts: coloured on a terminal, with bars elsewhere."""
-    pieces = [tokenizer.token_bytes(token).decode("utf-8", "backslashreplace") for token in tokenizer.encode(text)]
-    pieces = [piece.replace("\n", "⏎").replace("\t", "⇥") for piece in pieces]
-    if not wants_colour():
-        return "|".join(pieces)
-    return "".join(f"\033[30;{TOKEN_COLOURS[place % 5]}m{piece}\033[0m" for place, piece in enumerate(pieces))
+    return show_ids(tokenizer, tokenizer.encode(text))
+
+
+def show_ids(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    """The tokens one behind the other; special ones stand out, a piece of a character shows its bytes."""
+    coloured = wants_colour()
+    pieces: list[str] = []
+    for place, token_id in enumerate(ids):
+        name = tokenizer.name_of(token_id)
+        style = "1;7" if token_id in {tokenizer.begin_id, tokenizer.end_id} else f"30;{TOKEN_COLOURS[place % 5]}"
+        pieces.append(f"\033[{style}m{name}\033[0m" if coloured else name)
+    return ("" if coloured else "|").join(pieces)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from glassgpt.cli.chosen import aside, chosen_checkpoint, chosen_text
+from glassgpt.cli.chosen import aside, beginning, chosen_checkpoint, chosen_text
 from glassgpt.cli.flags import Parser, pick_action
-from glassgpt.cli.terminal import show_tokens
+from glassgpt.cli.terminal import our_name, show_ids
 from glassgpt.data.sources import find_source
-from glassgpt.errors import ConfigError
+from glassgpt.errors import ConfigError, did_you_mean
 from glassgpt.text.base import Tokenizer
-from glassgpt.text.chars import CharTokenizer
+from glassgpt.text.chars import Unknown
+from glassgpt.text.learn import Kind, learn_tokenizer
 from glassgpt.text.store import load_tokenizer, save_tokenizer
 
 USAGE = "{train | encode | decode | show} [TEXT | ID ...] [--tokenizer FILE_OR_RUN]"
@@ -24,11 +25,17 @@ EPILOG = """\
   show      how TEXT is cut; without TEXT, the whole vocabulary
 
 examples:
-  glassgpt tokenizer train --data book.txt --out tokenizer.json
+  glassgpt tokenizer train --data book.txt --vocab-size 1000
+  glassgpt tokenizer train --data book.txt --kind char --out characters.json
   glassgpt tokenizer encode "Hello" --tokenizer tokenizer.json
   glassgpt tokenizer decode 20 43 50 50 53 --tokenizer runs/tales
   glassgpt tokenizer show "Once upon a time"          with the newest run's tokenizer
 """
+ONLY = {
+    "data": {"train"}, "out": {"train"}, "overwrite": {"train"}, "kind": {"train"}, "vocab_size": {"train"},
+    "begin": {"encode", "show"}, "end": {"encode", "show"}, "tokenizer": {"encode", "decode", "show"},
+}  # fmt: skip
+MEASURED_CHARACTERS = 4_000_000  # enough to say how much a tokenizer compresses
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,29 +44,50 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("TEXT", nargs="*", help="a text (- reads standard input), or ids to decode")
     parser.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json, a run or a checkpoint")
     parser.add_argument("--unknown", metavar="{error,skip,replace}", default="error", help="unknown characters")
+    parser.add_argument("--begin", action="store_true", help="encode, show: with the token before a document")
+    parser.add_argument("--end", action="store_true", help="encode, show: with the token after a document")
     parser.add_argument("--data", metavar="TEXT", action="append", help="train: files, folders, patterns or names")
-    parser.add_argument("--out", metavar="FILE", default="tokenizer.json", help="train: where to write it")
-    parser.add_argument("--overwrite", action="store_true", help="train: replace a file that is there")
+    parser.add_argument(
+        "--kind", metavar="{bpe,char}", help="train: byte pairs, the default with --vocab-size; or char"
+    )
+    parser.add_argument("--vocab-size", metavar="N", type=int, help="train: how many tokens (default of bpe: 1000)")
+    parser.add_argument("--out", metavar="FILE", help="train: where to write it (default: tokenizer.json)")
+    parser.add_argument("--overwrite", action="store_true", help="train: replace another tokenizer that is there")
     asked = parser.read(argv)
-    pick_action(asked["ACTION"], ACTIONS)(asked)
+    act = pick_action(asked["ACTION"], ACTIONS)
+    for name, actions in ONLY.items():
+        if asked[name] and asked["ACTION"] not in actions:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} belongs to tokenizer {' and '.join(sorted(actions))}; leave it out here")
+    act(asked)
     return 0
 
 
 def train(asked: dict[str, Any]) -> None:
-    out = Path(asked["out"])
-    if out.exists() and not asked["overwrite"]:
-        raise ConfigError(f"{out} exists already; choose another --out, or --overwrite")
     if not (data := [*asked["TEXT"], *(asked["data"] or [])]):
         raise ConfigError("a tokenizer is made from a text; name it: glassgpt tokenizer train --data book.txt")
-    tokenizer = CharTokenizer.train(find_source(data).chunks())
-    save_tokenizer(tokenizer, out)
-    print(
-        f"{out}: {tokenizer.kind}, {tokenizer.vocab_size:,} tokens; use it with: glassgpt train ... --tokenizer {out}"
-    )
+    kind = _kind(asked)
+    out = Path(asked["out"] or "tokenizer.json")
+    if out.suffix != ".json":  # else no command would take it for a tokenizer
+        raise ConfigError(f"--out {out}: a tokenizer is a file named like {out / 'tokenizer.json'}")
+    source = find_source(data)
+    tokenizer = learn_tokenizer(source.chunks(), kind=kind, vocab_size=asked["vocab_size"], unknown=_unknown(asked))
+    there = out.exists()
+    if there and out.read_bytes() == tokenizer.to_json().encode("utf-8"):
+        print(f"{out} is this very tokenizer already")
+    elif there and not asked["overwrite"]:
+        raise ConfigError(f"{out} exists already, and is another tokenizer; choose another --out, or --overwrite")
+    else:
+        save_tokenizer(tokenizer, out)
+    start = beginning(source.chunks(), MEASURED_CHARACTERS)
+    per_token = len(start) / max(1, len(tokenizer.encode_array(start)))
+    chosen = "" if asked["kind"] else ", as no --vocab-size was given" if kind == "char" else ", for --vocab-size"
+    print(f"{out}: {kind}{chosen}; {tokenizer.vocab_size:,} tokens, {per_token:.2f} characters per token of this text")
+    print(f"next: {our_name()} train {' '.join(data)} --tokenizer {out}")
 
 
 def encode(asked: dict[str, Any]) -> None:
-    print(*find_tokenizer(asked).encode(_text(asked)))
+    print(*_ids(asked, find_tokenizer(asked), _text(asked)))
 
 
 def decode(asked: dict[str, Any]) -> None:
@@ -75,11 +103,11 @@ def show(asked: dict[str, Any]) -> None:
     if not asked["TEXT"]:
         print(f"{tokenizer.kind}, {tokenizer.vocab_size:,} tokens, digest {tokenizer.digest[:12]}")
         for token_id in range(tokenizer.vocab_size):
-            print(f"{token_id:>7}  {tokenizer.token_bytes(token_id).decode('utf-8', 'backslashreplace')!r}")
+            print(f"{token_id:>7}  '{show_ids(tokenizer, [token_id])}'")
         return
     text = _text(asked)
-    ids = tokenizer.encode(text)
-    print(show_tokens(tokenizer, text))
+    ids = _ids(asked, tokenizer, text)
+    print(show_ids(tokenizer, ids))
     print(f"{len(ids):,} tokens for {len(text):,} characters, {len(text.encode()):,} bytes")
 
 
@@ -92,11 +120,31 @@ def _text(asked: dict[str, Any]) -> str:
     return chosen_text(" ".join(asked["TEXT"]))
 
 
+def _ids(asked: dict[str, Any], tokenizer: Tokenizer, text: str) -> list[int]:
+    ids = tokenizer.encode(text)
+    if (asked["begin"] or asked["end"]) and (tokenizer.begin_id is None or tokenizer.end_id is None):
+        raise ConfigError(f"a {tokenizer.kind} tokenizer has no tokens for begin and end; leave --begin and --end out")
+    before = [tokenizer.begin_id] if asked["begin"] else []
+    after = [tokenizer.end_id] if asked["end"] else []
+    return [token_id for token_id in (*before, *ids, *after) if token_id is not None]
+
+
+def _kind(asked: dict[str, Any]) -> Kind:
+    kind = asked["kind"] or ("char" if asked["vocab_size"] is None else "bpe")
+    if kind not in {"bpe", "char"}:
+        raise ConfigError(f"kind={kind!r}: it should be bpe or char{did_you_mean(kind, ['bpe', 'char'])}")
+    return cast(Kind, kind)
+
+
+def _unknown(asked: dict[str, Any]) -> Unknown:
+    if asked["unknown"] not in {"error", "skip", "replace"}:
+        raise ConfigError(f"unknown={asked['unknown']!r}: it should be error, skip or replace")
+    return cast(Unknown, asked["unknown"])
+
+
 def find_tokenizer(asked: dict[str, Any]) -> Tokenizer:
     """Out of a tokenizer.json, or of the checkpoint that holds one."""
-    unknown = asked["unknown"]
-    if unknown not in {"error", "skip", "replace"}:
-        raise ConfigError(f"unknown={unknown!r}: it should be error, skip or replace")
+    unknown = _unknown(asked)
     named: str | None = asked["tokenizer"]
     if named is not None and named.endswith(".json"):
         return load_tokenizer(named, unknown=unknown)

@@ -6,7 +6,9 @@ asked for on the one side, and the exit code on the other.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,18 @@ from glassgpt import settings
 from glassgpt.cli.display import choose_display
 from glassgpt.cli.flags import Parser, add_run_settings, unescape
 from glassgpt.cli.terminal import announce
-from glassgpt.errors import ConfigError
+from glassgpt.errors import ConfigError, GlassgptError, is_out_of_memory
 from glassgpt.runs import find_run
+from glassgpt.training.parallel import my_team
+from glassgpt.training.signals import ask_to_stop, interrupt_only_once, outlive_the_first
 
 if TYPE_CHECKING:
     from glassgpt.training.events import Event
 
-USAGE = "[DATA ...] [--preset NAME | --config FILE] [--out DIR] [--resume RUN] [--overwrite] [--SETTING VALUE ...]"
+USAGE = (
+    "[DATA ...] [--preset NAME | --config FILE] [--out DIR] [--resume RUN] [--overwrite | --numbered] "
+    "[--SETTING VALUE ...]"
+)
 EXAMPLES = """\
 examples:
   glassgpt train                                    a first model, of the built-in stories
@@ -29,29 +36,53 @@ examples:
   glassgpt train --preset mini_gpt --max-steps 400  a preset, and one setting over it
   glassgpt train --resume runs/book                 go on after Ctrl-C
   glassgpt train --resume runs/book --max-steps 2000  ... and longer than planned
+  torchrun --standalone --nproc_per_node=2 -m glassgpt train book.txt
+                                                    two processes, or GPUs, share each batch
 
 {presets}
 The names of other projects work too: --n_embd, --block_size, --max_iters, --lr and their kin.
 """
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
+CLOSED_PIPE = 141  # what a shell reports for a program that a closed pipe ended
 
 
 def run(argv: Sequence[str]) -> int:
+    """Several processes of one run, started by torchrun, come here all; the first alone is heard."""
+    team = my_team()
+    if not team.alone:
+        interrupt_only_once()
+    return _run(argv) if team.leads else _follow(argv)
+
+
+def _follow(argv: Sequence[str]) -> int:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        try:
+            return _run(argv)
+        except Exception as problem:
+            if not isinstance(problem, GlassgptError | OSError) and not is_out_of_memory(problem):
+                raise
+            outlive_the_first()  # which has met it too, or was told
+            return 2
+
+
+def _run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     data = asked.pop("DATA")
-    resume, overwrite = asked.pop("resume"), asked.pop("overwrite")
+    resume, overwrite, numbered = asked.pop("resume"), asked.pop("overwrite"), asked.pop("numbered")
     preset, file = asked.pop("preset"), asked.pop("config")
+    if overwrite and numbered:
+        raise ConfigError("--overwrite takes the old run's folder, and --numbered leaves it alone; choose one")
     if data:
         asked["data"] = [*data, *asked.get("data", [])]
     if "sample_prompt" in asked:
         asked["sample_prompt"] = unescape(asked["sample_prompt"])
     if resume is not None:
-        _refuse_beside_resume(preset=preset, config=file, overwrite=overwrite)
+        _refuse_beside_resume(preset=preset, config=file, overwrite=overwrite, numbered=numbered)
         return _show(_resume(find_run(resume or None), settings.canonical(asked, place="the command")))
     chosen = settings.resolve(preset=preset, file=file, flags=asked)
     if preset is None and file is None and {"data", "dataset", "input"} & asked.keys() and settings.presets():
         print(f"default settings; complete others by name, with --preset: {' '.join(settings.presets())}")
-    return _show(_train(chosen, overwrite=overwrite))
+    return _show(_train(chosen, overwrite=overwrite, numbered=numbered))
 
 
 def _parser() -> Parser:
@@ -63,6 +94,7 @@ def _parser() -> Parser:
     parser.add_argument("--config", metavar="FILE", help="a configuration from a YAML file; flags go over it")
     parser.add_argument("--resume", metavar="RUN", nargs="?", const="", help="go on with a run (left out: the newest)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds a run")
+    parser.add_argument("--numbered", action="store_true", help="where the folder is taken, go to NAME-2, NAME-3, ...")
     add_run_settings(parser)
     return parser
 
@@ -73,26 +105,32 @@ def _refuse_beside_resume(**given: Any) -> None:
             raise ConfigError(f"--resume goes on with a run as it is; leave --{name} out, or begin a new run")
 
 
-def _train(chosen: settings.Settings, *, overwrite: bool) -> Iterator[Event]:
+def _train(chosen: settings.Settings, *, overwrite: bool, numbered: bool) -> Iterator[Event]:
+    from glassgpt.lab.track import require_trackers
     from glassgpt.training.loop import train
 
-    return train(chosen, overwrite=overwrite, say=announce())
+    require_trackers(chosen.config)
+    return train(chosen, overwrite=overwrite, numbered=numbered, say=announce() if my_team().leads else None)
 
 
 def _resume(folder: Path, flags: dict[str, Any]) -> Iterator[Event]:
     from glassgpt.training.loop import resume
 
-    return resume(folder, flags, say=announce())
+    return resume(folder, flags, say=announce() if my_team().leads else None)
 
 
 def _show(events: Iterator[Event]) -> int:
     from glassgpt.lab.plot import with_picture
+    from glassgpt.lab.track import tracked
     from glassgpt.training.events import Stopped
 
     code = 0
     with choose_display() as display:
-        for event in with_picture(events):
+        for event in tracked(with_picture(events)) if my_team().leads else events:
             display.show(event)
+            if display.deaf and not code:
+                code = CLOSED_PIPE
+                ask_to_stop()  # nobody would see the rest, and all that was learned is saved
             if isinstance(event, Stopped):
-                code = EXIT_CODES.get(event.signal, 130)
+                code = code or EXIT_CODES.get(event.signal, 130)
     return code

@@ -46,13 +46,7 @@ class Batches:
 
         The batch of a step is cut into world_size * grad_accum equal pieces; `piece_of` says who takes which.
         """
-        pieces = world_size * grad_accum
-        if self.batch_size % pieces:
-            raise ConfigError(
-                f"batch_size={self.batch_size} does not split evenly over {world_size} processes x "
-                f"grad_accum={grad_accum}; make it a multiple of {pieces}"
-            )
-        size = self.batch_size // pieces
+        size = piece_size(self.batch_size, world_size, grad_accum)
         first = step * self.batch_size + piece_of(rank, world_size, micro) * size
         tokens = self._windows[self._starts_from(first, size)].astype(np.int64)
         return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
@@ -75,6 +69,17 @@ class Batches:
         offset = int(hashes(1, self.seed, epoch, OFFSET)[0]) % (self._room + 1)
         order = np.argsort(hashes(self.windows_per_epoch, self.seed, epoch, ORDER), kind="stable")
         return offset + order.astype(np.int64) * self.seq_len
+
+
+def piece_size(batch_size: int, world_size: int, grad_accum: int) -> int:
+    """How many windows a micro-batch has: all of them have equally many, or their mean would not be the batch's."""
+    pieces = world_size * grad_accum
+    if batch_size % pieces:
+        raise ConfigError(
+            f"batch_size={batch_size} does not split evenly over {world_size} processes x grad_accum={grad_accum}; "
+            f"make it a multiple of {pieces}"
+        )
+    return batch_size // pieces
 
 
 def piece_of(rank: int, world_size: int, micro: int) -> int:

@@ -1,7 +1,7 @@
-"""Text becomes token files, once: train.bin and val.bin, plain little-endian ids, memory-mapped ever after.
+"""Text becomes token files, once: found in the cache, in a folder keyed by everything that made them, or made there.
 
-They lie in the cache in a folder keyed by everything that made them; it is made aside and gets its name when it is
-whole. Memory does not grow with the text. What text it is comes from `sources`; `batches` cuts the ids into windows.
+A folder is made aside and gets its name when it is whole. Here is decided which tokenizer reads the text: a given one,
+or one that is learned from it. The files themselves are in `tokenfiles`; `batches` cuts the ids into windows.
 """
 
 from __future__ import annotations
@@ -9,79 +9,77 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 from filelock import FileLock
-from pydantic import BaseModel
 
 from glassgpt.config import DataConfig
-from glassgpt.data.sources import Source, find_source
+from glassgpt.data.source import Source
+from glassgpt.data.sources import find_source
+from glassgpt.data.tokenfiles import FORMAT, Prepared, Progress, open_folder, watched, write_folder
 from glassgpt.errors import DataError, TokenizerError
-from glassgpt.files import cache_root, put_in_place, write_atomically, write_text
-from glassgpt.text.base import Ids, Tokenizer, id_dtype
-from glassgpt.text.chars import CharTokenizer
+from glassgpt.files import cache_root, put_in_place
+from glassgpt.text.base import Tokenizer
+from glassgpt.text.chars import Unknown
+from glassgpt.text.learn import learn_tokenizer
 from glassgpt.text.store import load_tokenizer, save_tokenizer
 
-FORMAT = 1  # of the folder; a new number leaves all old ones behind
-TOKENIZER_FILE, META_FILE = "tokenizer.json", "meta.json"
+__all__ = ["Prepared", "Progress", "prepare"]
 
-Progress = Callable[[str, float], None]  # what is being done, and how far it is (0 to 1)
-
-
-class Split(BaseModel, frozen=True):
-    """One of the two parts."""
-
-    tokens: int
-    characters: int
-    bytes: int  # of UTF-8
-    sha256: str  # of the token file
-
-
-class Meta(BaseModel, frozen=True):
-    """What lies in a folder of token files, and what made it."""
-
-    format: int
-    source: str
-    data: tuple[str, ...]
-    val_fraction: float
-    tokenizer: str  # its digest
-    vocab_size: int
-    dtype: str
-    train: Split
-    val: Split
+NO_FILES = ("auto", "char", "bpe")  # what `tokenizer` may be, besides the name of a file
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A text as ids, ready for training."""
+class Recipe:
+    """Which tokenizer reads the text: a given one, or one of this kind with so many tokens."""
 
-    folder: Path
-    source: Source
-    tokenizer: Tokenizer
-    train_ids: Ids
-    val_ids: Ids
-    meta: Meta
+    kind: Literal["char", "bpe"]
+    vocab_size: int | None
+    unknown: Unknown = "error"
+    given: Tokenizer | None = None
+
+    @property
+    def key(self) -> str:
+        """What the token files depend on, beside the text."""
+        if self.given:
+            return f"{self.given.digest} {self.unknown}"
+        if self.vocab_size is None:
+            return self.kind
+        return f"{self.kind} {self.vocab_size}" + (f" {self.unknown}" if self.kind == "char" else "")
+
+    @property
+    def is_capped(self) -> bool:
+        """A limit on the characters; where it cuts none off, the answer is the same as without it."""
+        return self.kind == "char" and self.vocab_size is not None and self.given is None
 
 
 def prepare(
-    config: DataConfig, *, min_tokens: int = 2, cache: Path | None = None, progress: Progress | None = None
+    config: DataConfig,
+    *,
+    vocab_size: int | None = None,
+    min_tokens: int = 2,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """The token files of a text: found in the cache, or made.
 
-    `min_tokens` is what one window needs, seq_len + 1; less than that in either part is an error.
+    Of BPE, `vocab_size` is how many tokens there are; of characters, how many there are at most. `min_tokens` is what
+    one window needs, seq_len + 1; less than that in either part is an error.
     """
     cache, tell = cache or cache_root(), progress or (lambda _what, _share: None)
+    recipe = _recipe(config, vocab_size)
     source = find_source(
         config.data,
         val_fraction=config.val_fraction,
+        fallback=config.fallback,
+        text_column=config.text_column,
         cache=cache,
-        progress=lambda done, size: tell("downloading", done / size),
+        progress=tell,
     )
     try:
-        prepared = _find_or_make(config, source, cache / "prepared", tell)
+        prepared = _find_or_make(config, source, recipe, cache / "prepared", tell)
         _refuse_too_short(prepared, min_tokens)
         if (path := _tokenizer_path(config)) and not path.exists():
             save_tokenizer(prepared.tokenizer, path)
@@ -93,127 +91,78 @@ def prepare(
     return prepared
 
 
-def _find_or_make(config: DataConfig, source: Source, shelf: Path, tell: Progress) -> Prepared:
-    given = _given_tokenizer(config)
-    folder = shelf / f"{source.name}-{_key(config, source, given)}"
+def _recipe(config: DataConfig, vocab_size: int | None) -> Recipe:
+    path = _tokenizer_path(config)
+    if path is None or not path.exists():
+        if path is not None and path.suffix != ".json":
+            raise TokenizerError(
+                f'tokenizer "{path}" is neither {", ".join(NO_FILES)} nor a file; a new one is named like my.json'
+            )
+        asked_bpe = config.tokenizer == "bpe" or (config.tokenizer != "char" and vocab_size is not None)
+        return Recipe("bpe" if asked_bpe else "char", vocab_size, config.unknown)
+    given = load_tokenizer(path, unknown=config.unknown)
+    if vocab_size not in {None, given.vocab_size}:
+        raise TokenizerError(
+            f'vocab_size={vocab_size}, but the tokenizer "{path}" has {given.vocab_size} tokens; leave vocab_size out, '
+            f"or name another file (a new one is learned)"
+        )
+    return Recipe("char", vocab_size, config.unknown, given)
+
+
+def _tokenizer_path(config: DataConfig) -> Path | None:
+    return None if config.tokenizer in NO_FILES else Path(config.tokenizer).expanduser()
+
+
+def _find_or_make(config: DataConfig, source: Source, recipe: Recipe, shelf: Path, tell: Progress) -> Prepared:
+    plain = _folder(shelf, source, Recipe("char", None)) if recipe.is_capped else None
+    folder = _folder(shelf, source, recipe)
+    lock = plain or folder
     shelf.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):  # who comes second waits, and finds it made
-        prepared = _open(folder, config, source)
+    with FileLock(lock.with_name(lock.name + ".lock")):  # who comes second waits, and finds it made
+        prepared = open_folder(plain, config, source) if plain else None
+        if prepared is None or not _fits(prepared, recipe):
+            prepared = open_folder(folder, config, source)
         if prepared is None:
-            _make(folder, config, source, given, tell)
-            prepared = _open(folder, config, source)
+            folder = _make(folder, plain, source, recipe, tell)
+            prepared = open_folder(folder, config, source)
     assert prepared is not None, f"{folder} was just made"
     return prepared
 
 
-def _given_tokenizer(config: DataConfig) -> Tokenizer | None:
-    """The tokenizer of an existing file; None when one is to be trained."""
-    path = _tokenizer_path(config)
-    if path is None:
-        return None
-    if path.exists():
-        return load_tokenizer(path, unknown=config.unknown)
-    if path.suffix != ".json":
-        raise TokenizerError(f'tokenizer "{path}" is neither auto, char nor a file; a new one is named like my.json')
-    return None
+def _fits(prepared: Prepared, recipe: Recipe) -> bool:
+    return recipe.vocab_size is not None and prepared.tokenizer.vocab_size <= recipe.vocab_size
 
 
-def _tokenizer_path(config: DataConfig) -> Path | None:
-    return None if config.tokenizer in {"auto", "char"} else Path(config.tokenizer).expanduser()
+def _folder(shelf: Path, source: Source, recipe: Recipe) -> Path:
+    key = hashlib.sha256(f"{FORMAT}\n{source.fingerprint}\n{recipe.key}".encode()).hexdigest()[:16]
+    return shelf / f"{source.name}-{key}"
 
 
-def _key(config: DataConfig, source: Source, given: Tokenizer | None) -> str:
-    tokenizer = f"{given.digest} {config.unknown}" if given else CharTokenizer.kind
-    return hashlib.sha256(f"{FORMAT}\n{source.fingerprint}\n{tokenizer}".encode()).hexdigest()[:16]
-
-
-def _open(folder: Path, config: DataConfig, source: Source) -> Prepared | None:
-    """What lies in the folder; None when it is missing or not whole."""
-    try:
-        meta = Meta.model_validate_json((folder / META_FILE).read_bytes())
-        train_ids = _map(folder / "train.bin", meta.train, meta.dtype)
-        val_ids = _map(folder / "val.bin", meta.val, meta.dtype)
-        if load_tokenizer(folder / TOKENIZER_FILE).digest != meta.tokenizer:
-            return None
-    except (OSError, ValueError, TypeError, TokenizerError):  # a ValidationError is a ValueError
-        return None
-    tokenizer = load_tokenizer(folder / TOKENIZER_FILE, unknown=config.unknown)
-    return Prepared(folder, source, tokenizer, train_ids, val_ids, meta)
-
-
-def _map(path: Path, split: Split, dtype: str) -> Ids:
-    if path.stat().st_size != split.tokens * np.dtype(dtype).itemsize:
-        raise ValueError(f"{path} is not whole")
-    if split.tokens == 0:  # an empty file cannot be mapped
-        return np.empty(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r")
-
-
-def _make(folder: Path, config: DataConfig, source: Source, given: Tokenizer | None, tell: Progress) -> None:
+def _make(folder: Path, plain: Path | None, source: Source, recipe: Recipe, tell: Progress) -> Path:
+    """The folder, made anew; or `plain`, when the limit on the characters cut none off."""
+    before = source.fingerprint
+    tokenizer = recipe.given or _learned(source, recipe, tell)
+    if plain is not None and recipe.vocab_size is not None and tokenizer.vocab_size < recipe.vocab_size:
+        folder = plain
     for leftover in [folder, *folder.parent.glob(f".{folder.name}.*")]:  # damaged, or of a process that died
         shutil.rmtree(leftover, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    before = source.fingerprint
     try:
-        _write(scratch, config, source, given or _trained(source, tell), tell)
+        write_folder(scratch, source, tokenizer, tell)
         if source.fingerprint != before:
-            raise DataError(f"the text {', '.join(config.data)} changed while it was read; try again")
+            raise DataError(f"the text {', '.join(source.specs)} changed while it was read; try again")
         put_in_place(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return folder
 
 
-def _trained(source: Source, tell: Progress) -> Tokenizer:
-    """The characters of the whole text: a held-out character that training never saw is rare, but no mistake."""
-    return CharTokenizer.train(_watched(source.chunks(), "reading", source.size_bytes, tell))
-
-
-def _write(scratch: Path, config: DataConfig, source: Source, tokenizer: Tokenizer, tell: Progress) -> None:
-    train_bytes = source.size_bytes * (1 - source.val_fraction)
-    train_chunks = _watched(source.train_chunks(), "encoding", train_bytes, tell)
-    meta = Meta(
-        format=FORMAT,
-        source=source.name,
-        data=config.data,
-        val_fraction=source.val_fraction,
-        tokenizer=tokenizer.digest,
-        vocab_size=tokenizer.vocab_size,
-        dtype=id_dtype(tokenizer.vocab_size).str,
-        train=_write_split(scratch / "train.bin", train_chunks, tokenizer),
-        val=_write_split(scratch / "val.bin", source.val_chunks(), tokenizer),
-    )
-    save_tokenizer(tokenizer, scratch / TOKENIZER_FILE)
-    write_text(scratch / META_FILE, meta.model_dump_json(indent=1) + "\n")
-
-
-def _write_split(path: Path, chunks: Iterable[str], tokenizer: Tokenizer) -> Split:
-    digest = hashlib.sha256()
-    tokens = characters = size_bytes = 0
-
-    def encoded() -> Iterator[memoryview]:
-        nonlocal tokens, characters, size_bytes
-        for chunk in chunks:
-            ids = tokenizer.encode_array(chunk)
-            tokens += len(ids)
-            characters += len(chunk)
-            size_bytes += len(chunk) if chunk.isascii() else len(chunk.encode("utf-8"))
-            digest.update(ids.data)
-            yield ids.data
-
-    write_atomically(path, encoded())
-    return Split(tokens=tokens, characters=characters, bytes=size_bytes, sha256=digest.hexdigest())
-
-
-def _watched(chunks: Iterable[str], what: str, size: float, tell: Progress) -> Iterator[str]:
-    """The chunks, with the progress told now and then; characters stand in for bytes, so it is an estimate."""
-    done = told = 0
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        if done - told >= size / 100:
-            tell(what, min(1.0, done / size))
-            told = done
-    tell(what, 1.0)
+def _learned(source: Source, recipe: Recipe, tell: Progress) -> Tokenizer:
+    """Characters of the whole text (a held-out one that training never saw is no mistake), merges of the training's."""
+    whole = recipe.kind == "char"
+    chunks, size = (source.chunks(), source.size_bytes) if whole else (source.train_chunks(), source.train_bytes)
+    watch = watched(chunks, "reading", size, tell)
+    return learn_tokenizer(watch, kind=recipe.kind, vocab_size=recipe.vocab_size, unknown=recipe.unknown)
 
 
 def _refuse_too_short(prepared: Prepared, min_tokens: int) -> None:
@@ -222,7 +171,8 @@ def _refuse_too_short(prepared: Prepared, min_tokens: int) -> None:
     if have[part] >= min_tokens:
         return
     ways = [f"--seq-len {have[part] - 1} or less"] if have[part] > 1 else []
-    if sum(have.values()) >= 2 * min_tokens:  # another cut leaves enough on both sides
+    could_be_cut = sum(have.values()) >= 2 * min_tokens and not prepared.source.val_files
+    if could_be_cut:  # elsewhere, with enough on both sides
         ways.append(f"a {'larger' if part == 'held-out' else 'smaller'} --val-fraction")
     raise DataError(
         f"the text {prepared.source.name} is too short: its {part} part has {have[part]} tokens, and one window "

@@ -1,7 +1,8 @@
 """Finds the files of a text and reads them in pieces; says clearly why when a file is no text.
 
 Text is UTF-8. A byte order mark is dropped, and all line ends become plain newlines, so that a book is the same book
-wherever it was saved. What the user may name, and how several files become one text, is decided in `sources`.
+wherever it was saved. Files of our own cache may mark where documents end. How several files become one text is
+decided in `source`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from glassgpt.errors import DataError
 
 BLOCK_BYTES = 1 << 18  # its code points and ids stay in the processor's cache: a third faster than a megabyte
 HEAD_BYTES = 4096
+DOCUMENT_END = b"\xff"  # a byte that no UTF-8 contains: it cannot be part of a text
 
 # What a folder is searched for. A file with another ending is read when it is named, or when a glob finds it.
 TEXT_ENDINGS = frozenset(
@@ -95,6 +97,22 @@ def read_text(path: Path) -> Iterator[str]:
             begun, text = True, text.removeprefix("\ufeff")
         if text:
             yield text
+
+
+def read_documents(path: Path) -> Iterator[str]:
+    """The text of a file of our own in pieces; an empty one wherever a document ends."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in _blocks(path):
+            *whole, rest = block.split(DOCUMENT_END)
+            for part in whole:
+                if text := decoder.decode(part, final=True):
+                    yield text
+                yield ""
+            if text := decoder.decode(rest, final=not block):
+                yield text
+    except UnicodeDecodeError:
+        raise DataError(f'"{path}" is damaged; remove it, and it is made again') from None
 
 
 def _visible_files(folder: Path, without: Collection[str]) -> Iterator[Path]:

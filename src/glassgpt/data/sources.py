@@ -1,34 +1,31 @@
-"""Where text comes from: files, folders, globs, and the few texts that have a name.
+"""What `--data` means: files, folders, globs, the few texts that have a name, and data sets of the hub.
 
-Several together are one text: first the files in the order given, each ended by a line end, then the tales. The last
-part of the files and separate tales are held out. `reading` reads one file; `prepare` makes ids of all.
+Several together are one text. When the data is not to be had (no network, say), the next of the fall-back is taken and
+a note says so. How a text is read in pieces is in `source`, how rows become text in `rows`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import math
 import os
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import chain
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from glassgpt.data import tales
-from glassgpt.data.download import Progress, Remote, fetch
-from glassgpt.data.reading import checked, read_text, text_files_in, text_files_matching
-from glassgpt.errors import DataError, did_you_mean
-from glassgpt.files import cache_root, sha256_of
+from glassgpt.data.download import Remote, fetch
+from glassgpt.data.reading import checked, text_files_in, text_files_matching
+from glassgpt.data.rows import Wanted, keep_rows
+from glassgpt.data.source import Source
+from glassgpt.errors import DataError, DownloadError, MissingExtraError, did_you_mean
+from glassgpt.files import cache_root
 
-TALES_SEED = 1
+__all__ = ["Named", "Source", "find_source", "list_named"]
+
 TALES_BYTES = 4_000_000
-HELD_OUT_TALE = 1 << 32  # index of the first held-out story: no training text reaches that far
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 NO_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}  # of the library's folder
@@ -38,6 +35,11 @@ SHAKESPEARE_PATH = "tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 SHAKESPEARE_BYTES = 1_115_394
 
+WIKITEXT = Wanted(name="Salesforce/wikitext", config="wikitext-103-raw-v1", lines=True)
+WIKITEXT_FILES = ("wt103_train.txt", "wt103_valid.txt")  # where somebody has them already, in the working folder
+
+Progress = Callable[[str, float], None]  # what is being done, and how far it is (0 to 1)
+
 
 class Named(NamedTuple):
     name: str
@@ -45,78 +47,46 @@ class Named(NamedTuple):
     size: str
 
 
-@dataclass(frozen=True)
-class Source:
-    """A text, to be read in pieces: whole, or the part for training and the part held out."""
+class NotHereError(DataError):
+    """A file that is not there; a typing mistake, unless a fall-back was named for it."""
 
-    name: str  # short, fit for a folder
-    files: tuple[Path, ...]
-    tales_bytes: int = 0
-    val_fraction: float = 0.1
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the text may have changed; made anew at each look."""
-        lines = [f"held out {self.val_fraction!r}"]
-        for path in self.files:
-            state = path.stat()
-            lines.append(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}")
-        if self.tales_bytes:
-            lines.append(f"tales {self.tales_bytes} {_digest_of_the_world()}")
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where and how to look for what a word means."""
 
-    @property
-    def size_bytes(self) -> int:
-        return self.tales_bytes + sum(path.stat().st_size for path in self.files)
-
-    def chunks(self) -> Iterator[str]:
-        """The whole text, both parts."""
-        return chain(self._plain(), *self._tales())
-
-    def train_chunks(self) -> Iterator[str]:
-        return chain(_first(self._plain(), self._border), self._tales()[0])
-
-    def val_chunks(self) -> Iterator[str]:
-        return chain(_after(self._plain(), self._border), self._tales()[1])
-
-    def _plain(self) -> Iterator[str]:
-        """The files as one text."""
-        for path in self.files:
-            chunk = ""
-            for chunk in read_text(path):
-                yield chunk
-            if path is not self.files[-1] and chunk and not chunk.endswith("\n"):
-                yield "\n"  # else its last word would grow together with the next file's first
-
-    def _tales(self) -> tuple[Iterator[str], Iterator[str]]:
-        """Stories to train on, and other stories of the same world; none is cut."""
-        train_bytes = math.floor((1 - self.val_fraction) * self.tales_bytes)
-        held_out_bytes = self.tales_bytes - train_bytes
-        return (
-            tales.corpus(TALES_SEED, train_bytes),
-            tales.corpus(TALES_SEED, held_out_bytes, start=HELD_OUT_TALE),
-        )
-
-    @cached_property
-    def _border(self) -> int:
-        """The character at which the held-out part of the files begins."""
-        return math.floor((1 - self.val_fraction) * sum(map(len, self._plain())))
+    cache: Path
+    tell: Progress
+    text_column: str
+    hurried: bool  # there is something else to take
 
 
 def find_source(
-    specs: Sequence[str], *, val_fraction: float = 0.1, cache: Path | None = None, progress: Progress | None = None
+    specs: Sequence[str],
+    *,
+    val_fraction: float = 0.1,
+    fallback: Sequence[str] = (),
+    text_column: str = "text",
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> Source:
-    """The text that `--data` names; mistakes that can be seen without reading it all are told here."""
-    parts = [_one(spec, cache or cache_root(), progress) for spec in specs]
-    if not parts:
+    """The text that `--data` names, or the first of the fall-back that can be had.
+
+    Mistakes that can be seen without reading it all are told here.
+    """
+    if not specs:
         raise DataError("no data was named; --data takes files, folders, globs, or a name from `glassgpt data list`")
-    more = f"+{len(parts) - 1}" if len(parts) > 1 else ""
-    return Source(
-        name=_fit_for_a_folder(parts[0].name) + more,
-        files=tuple(path for part in parts for path in part.files),
-        tales_bytes=sum(part.tales_bytes for part in parts),
-        val_fraction=val_fraction,
-    )
+    choices, missed = [tuple(specs), *((spec,) for spec in fallback)], []
+    for number, choice in enumerate(choices, 1):
+        search = Search(cache=cache or cache_root(), tell=progress or (lambda _what, _share: None),
+                        text_column=text_column, hurried=number < len(choices))  # fmt: skip
+        try:
+            source = replace(_together(choice, search), val_fraction=val_fraction)
+        except (DownloadError, MissingExtraError, NotHereError) as problem:
+            missed.append((" ".join(choice), problem))
+            continue
+        return replace(source, note="; ".join(filter(None, [_what_gave_way(missed, choice), source.note])))
+    raise missed[0][1]
 
 
 def list_named() -> list[Named]:
@@ -125,18 +95,52 @@ def list_named() -> list[Named]:
         Named("tales", "stories of the built-in world, as many as you like (tales:10MB)", f"{TALES_BYTES // 10**6} MB"),
         Named("python", "the sources of Python's standard library on this machine", "about 15 MB"),
         Named("tinyshakespeare", "plays of Shakespeare in one file, downloaded once", "1.1 MB"),
+        Named("wikitext-103", "good articles of Wikipedia, downloaded once (package datasets)", "540 MB"),
+        Named("hf:NAME[:CONFIG]", "a data set of the Hugging Face hub, or a folder like one (package datasets)", "any"),
     ]
 
 
-def _one(spec: str, cache_folder: Path, progress: Progress | None) -> Source:
+def _what_gave_way(missed: Sequence[tuple[str, Exception]], taken: Sequence[str]) -> str:
+    if not missed:
+        return ""
+    (first, why), *others = [(name, _in_few_words(problem)) for name, problem in missed]
+    lost = "".join(f", nor {name} ({reason})" for name, reason in others)
+    return f"{first} is not to be had ({why}){lost}: TAKING {' '.join(taken)} INSTEAD; --no-fallback refuses that"
+
+
+def _in_few_words(problem: Exception) -> str:
+    if isinstance(problem, DownloadError):
+        return problem.brief
+    return "no such file here" if isinstance(problem, NotHereError) else "it needs: pip install 'glassgpt[hub]'"
+
+
+def _together(specs: Sequence[str], search: Search) -> Source:
+    parts = [_one(spec, search) for spec in specs]
+    more = f"+{len(parts) - 1}" if len(parts) > 1 else ""
+    return Source(
+        name=_fit_for_a_folder(parts[0].name) + more,
+        files=tuple(path for part in parts for path in part.files),
+        tales_bytes=sum(part.tales_bytes for part in parts),
+        val_files=tuple(path for part in parts for path in part.val_files),
+        framed=frozenset[Path]().union(*(part.framed for part in parts)),
+        specs=tuple(specs),
+        note="; ".join(filter(None, (part.note for part in parts))),
+    )
+
+
+def _one(spec: str, search: Search) -> Source:
     """A name first, then a path, then a glob; `./tales` is the file of that name."""
-    name, _, size = spec.partition(":")
+    name, _, more = spec.partition(":")
     if name == "tales":
-        return Source("tales", (), _size_bytes(spec, size) if size else TALES_BYTES)
+        return Source("tales", (), _size_bytes(spec, more) if more else TALES_BYTES)
     if spec == "python":
         return Source("python", _standard_library())
     if spec == "tinyshakespeare":
-        return Source("tinyshakespeare", (_tinyshakespeare(cache_folder, progress),))
+        return Source("tinyshakespeare", (_tinyshakespeare(search),))
+    if spec == "wikitext-103":
+        return _wikitext(search)
+    if name == "hf":
+        return _from_hub(more, search)
     path = Path(spec).expanduser()
     if path.is_dir():
         return Source(path.resolve().name, text_files_in(path))
@@ -151,10 +155,42 @@ def _standard_library() -> tuple[Path, ...]:
     return text_files_in(Path(sysconfig.get_path("stdlib")), without=NO_SOURCES, endings=(".py",))
 
 
-def _tinyshakespeare(cache_folder: Path, progress: Progress | None) -> Path:
+def _tinyshakespeare(search: Search) -> Path:
     base = os.environ.get("GLASSGPT_MIRROR") or MIRROR
     remote = Remote(f"{base.rstrip('/')}/{SHAKESPEARE_PATH}", SHAKESPEARE_SHA256, SHAKESPEARE_BYTES)
-    return fetch(remote, cache_folder / "downloads" / "tinyshakespeare.txt", progress=progress)
+    return fetch(
+        remote,
+        search.cache / "downloads" / "tinyshakespeare.txt",
+        progress=lambda done, size: search.tell("downloading", done / size),
+        hurried=search.hurried,
+    )
+
+
+def _wikitext(search: Search) -> Source:
+    train, val = here = tuple(map(Path, WIKITEXT_FILES))
+    if train.is_file() and val.is_file():
+        note = f"wikitext-103: {train} and {val} of this folder are used"
+        return Source("wikitext-103", (checked(train),), val_files=(checked(val),), note=note)
+    source = _from_rows("wikitext-103", WIKITEXT, search)
+    alone = next((path for path in here if path.is_file()), None)
+    return replace(source, note=f"{alone} lies here without its pair and was left alone" if alone else "")
+
+
+def _from_hub(what: str, search: Search) -> Source:
+    """`hf:NAME`, `hf:NAME:CONFIG`, `hf:FOLDER`."""
+    name, colon, config = (what, "", "") if Path(what).expanduser().is_dir() else what.partition(":")
+    if not name or (colon and not config):
+        raise DataError(f'"hf:{what}" names no data set; write it like hf:NAME or hf:NAME:CONFIG')
+    if not Path(name).expanduser().is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise DataError(f'"hf:{what}": there is no folder "{name}", and a data set of the hub is named like OWNER/NAME')
+    wanted = Wanted(name=name, config=config or None, column=search.text_column)
+    short = Path(name).expanduser().resolve().name if wanted.is_folder else name.rpartition("/")[2]
+    return _from_rows(f"{short}-{config}" if config else short, wanted, search)
+
+
+def _from_rows(name: str, wanted: Wanted, search: Search) -> Source:
+    kept = keep_rows(wanted, search.cache / "hub", tell=search.tell, hurried=search.hurried)
+    return Source(name, kept.train, val_files=kept.val, framed=frozenset({*kept.train, *kept.val}))
 
 
 def _size_bytes(spec: str, size: str) -> int:
@@ -166,38 +202,14 @@ def _size_bytes(spec: str, size: str) -> int:
     return size_bytes
 
 
-def _not_found(spec: str, path: Path) -> DataError:
+def _not_found(spec: str, path: Path) -> NotHereError:
     names = [named.name for named in list_named()]
     with contextlib.suppress(OSError):
         names += [str(beside) for beside in path.parent.iterdir()]
-    return DataError(
+    return NotHereError(
         f'no file, folder or named text "{spec}"{did_you_mean(spec, names)} (`glassgpt data list` shows the names)'
     )
 
 
 def _fit_for_a_folder(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "text"
-
-
-@cache
-def _digest_of_the_world() -> str:
-    """The stories change with the code that tells them."""
-    digest = hashlib.sha256()
-    for module in sorted(Path(tales.__file__).parent.glob("*.py")):
-        digest.update(sha256_of(module).encode())
-    return digest.hexdigest()
-
-
-def _first(chunks: Iterable[str], characters: int) -> Iterator[str]:
-    for chunk in chunks:
-        if characters <= 0:
-            return
-        yield chunk[:characters]
-        characters -= len(chunk)
-
-
-def _after(chunks: Iterable[str], characters: int) -> Iterator[str]:
-    for chunk in chunks:
-        if characters < len(chunk):
-            yield chunk[characters:]
-        characters = max(0, characters - len(chunk))

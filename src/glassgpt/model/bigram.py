@@ -1,7 +1,6 @@
 """The bigram model, from which the GPT grows: what comes next depends on the last token alone.
 
-One table with a row of logits per token. The same call and the same `generate` as
-`gpt.py`, so that whatever trains one trains the other. It cannot do better than
+One table with a row of logits per token, and nothing else. It cannot do better than
 counting pairs; all that a GPT knows beyond this, it knows by looking further back.
 """
 
@@ -10,31 +9,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from glassgpt.model.layers import choose, cross_entropy, embedding
+from glassgpt.config import ModelConfig
+from glassgpt.model.base import Predictor
+from glassgpt.model.cache import Cache
+from glassgpt.model.layers import embedding
 
 
-class Bigram(nn.Module):
-    def __init__(self, vocab_size: int, *, seed: int = 0) -> None:
-        super().__init__()
-        self.table = embedding(vocab_size, vocab_size)
+class Bigram(Predictor):
+    """Of its configuration only `vocab_size` has a say in what it computes."""
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__(config)
+        self.table = embedding(self.vocab_size, self.vocab_size)
         nn.init.normal_(self.table.weight, std=0.02, generator=torch.Generator().manual_seed(seed))
 
-    def forward(self, ids_BT: Tensor, targets_BT: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        logits_BTV = self.table(ids_BT)
-        return logits_BTV, None if targets_BT is None else cross_entropy(logits_BTV, targets_BT)
+    def read(self, ids_BT: Tensor, *, cache: Cache | None = None) -> Tensor:
+        if cache is not None:
+            cache.advance(ids_BT.shape[1])  # it counts along, and has nothing to remember
+        logits_BTV: Tensor = self.table(ids_BT)
+        return logits_BTV
 
-    @torch.no_grad()
-    def generate(
-        self,
-        ids_BT: Tensor,
-        max_new_tokens: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        rng: torch.Generator | None = None,
-    ) -> Tensor:
-        for _ in range(max_new_tokens):
-            logits_BV = self.table(ids_BT[:, -1])
-            next_B1 = choose(logits_BV, temperature=temperature, top_k=top_k, rng=rng)
-            ids_BT = torch.cat((ids_BT, next_B1), dim=1)
-        return ids_BT
+    def predict(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD  # the rows of the table are logits already

@@ -85,8 +85,10 @@ class Cache:
     ) -> None:
         self.config, self.dtype = config, dtype
         self.pen = Pen(batch_size, config.max_seq_len, device=torch.device(device))
-        self.embedding_shift = ShiftTape(self.pen, config, dtype=dtype) if config.token_shift else None
-        self.layers = [LayerCache(self.pen, config, dtype=dtype) for _ in range(config.n_layers)]
+        remembers = config.architecture != "bigram"  # that one only looks at the last token
+        shifts = remembers and config.token_shift
+        self.embedding_shift = ShiftTape(self.pen, config, dtype=dtype) if shifts else None
+        self.layers = [LayerCache(self.pen, config, dtype=dtype) for _ in range(config.n_layers if remembers else 0)]
 
     @property
     def lengths(self) -> tuple[int, ...]:

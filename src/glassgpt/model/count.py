@@ -37,6 +37,9 @@ class Parameters:
 
 
 def count_parameters(config: ModelConfig) -> Parameters:
+    if config.architecture == "bigram":
+        table = vocab_size(config) ** 2
+        return Parameters(token_embedding=table, position_embedding=0, attention=0, mlp=0, norms=0, shifts=0, head=0)
     D, L = config.d_model, config.n_layers
     norm = D * (2 if config.norm == "layernorm" and config.bias else 1)
     return Parameters(
@@ -71,6 +74,8 @@ def flops_per_token(config: ModelConfig, seq_len: int) -> int:
     input and for itself): 6. Attention multiplies twice with every position, scores and then values: 2 x 6 x D.
     The half that causality hides is counted too, so that figures compare with those of others.
     """
+    if config.architecture == "bigram":
+        return 0  # a row is looked up, and nothing is multiplied
     D, K = config.d_model, config.head_width
     attention = D * (config.n_heads + 2 * config.kv_heads) * K + D * D
     mlp = (3 if config.mlp == "swiglu" else 2) * D * config.mlp_width
@@ -103,7 +108,9 @@ def training_bytes(
     tokens, D = batch_size * seq_len, config.d_model
     block = tokens * block_activations(config, seq_len) * (BF16 if half else FP32)
     blocks = config.n_layers * block
-    if checkpointing:  # each block keeps its input, and one at a time is computed again
+    if config.architecture == "bigram":
+        blocks = 0
+    elif checkpointing:  # each block keeps its input, and one at a time is computed again
         blocks = config.n_layers * tokens * D * FP32 + block
     logits = 2 * tokens * vocab_size(config) * FP32  # themselves, and their log-softmax
     return TrainingBytes(
@@ -125,6 +132,8 @@ def block_activations(config: ModelConfig, seq_len: int) -> int:
 
 def cache_bytes(config: ModelConfig, *, batch_size: int = 1, bytes_each: int = FP32) -> int:
     """What generation remembers: keys, values and shifted inputs, for the whole context (`cache.py`)."""
+    if config.architecture == "bigram":
+        return 0
     keys_and_values = 2 * config.n_layers * config.kv_heads * config.head_width * config.max_seq_len
     shifted = 0
     if config.token_shift:

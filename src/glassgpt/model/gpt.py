@@ -5,7 +5,7 @@
 Each block reads the residual stream, and adds what it found. The configuration
 spans GPT-2, its rotary variant and the modern form; see `ModelConfig`. The model
 only computes: where text, batches, optimizers and files come in is told elsewhere.
-`generate` is the slow truth; `sampling/generate.py` gives the same text, fast.
+How it is called, and how it writes, it shares with the models of `base.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch.utils.checkpoint import checkpoint
 from glassgpt.config import ModelConfig
 from glassgpt.errors import ConfigError
 from glassgpt.model.attention import Attention
+from glassgpt.model.base import Predictor
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.init import initialize
-from glassgpt.model.layers import TokenShift, choose, cross_entropy, embedding, linear, mlp, norm
+from glassgpt.model.layers import TokenShift, embedding, linear, mlp, norm
 from glassgpt.model.rope import Rope, Rotation
 
 
@@ -54,35 +55,21 @@ def token_shift(config: ModelConfig) -> TokenShift | None:
     return TokenShift(config.d_model, steps=config.token_shift) if config.token_shift else None
 
 
-class GPT(nn.Module):
+class GPT(Predictor):
     """A decoder-only transformer, its weights a function of `config` and `seed`."""
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
-        super().__init__()
-        if config.vocab_size is None:
-            raise ConfigError("vocab_size is not set; a model needs it: take it from the tokenizer")
-        self.config = config
-        self.checkpointing = False  # True: the backward pass computes each block again instead of storing its inside
+        super().__init__(config)
         learned = config.position == "learned"
-        self.token_embedding = embedding(config.vocab_size, config.d_model)
+        self.token_embedding = embedding(self.vocab_size, config.d_model)
         self.position_embedding = embedding(config.max_seq_len, config.d_model) if learned else None
         self.rope = None if learned else Rope(config.head_width, config.max_seq_len, base=config.rope_base)
         self.embedding_shift = token_shift(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm(config)
-        self.head = None if config.tie_weights else linear(config.d_model, config.vocab_size, bias=False)
+        self.head = None if config.tie_weights else linear(config.d_model, self.vocab_size, bias=False)
         initialize(self, config, rng=torch.Generator().manual_seed(seed))
-
-    def forward(
-        self, ids_BT: Tensor, targets_BT: Tensor | None = None, *, cache: Cache | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Logits for every position, and the mean loss where targets say what came next.
-
-        With a cache the ids continue what it remembers, and are remembered too.
-        """
-        logits_BTV = self.predict(self.read(ids_BT, cache=cache))
-        return logits_BTV, None if targets_BT is None else cross_entropy(logits_BTV, targets_BT)
 
     def read(self, ids_BT: Tensor, *, cache: Cache | None = None) -> Tensor:
         """The residual stream behind the last block, normalised: what the model made of each token."""
@@ -116,41 +103,12 @@ class GPT(nn.Module):
         output_VD = self.token_embedding.weight if self.head is None else self.head.weight
         return F.linear(x_BTD, output_VD)
 
-    def make_cache(self, batch_size: int) -> Cache:
-        """An empty memory for so many texts, where the weights are."""
-        weight = self.token_embedding.weight
-        return Cache(self.config, batch_size, device=weight.device, dtype=weight.dtype)
-
     def check_room(self, length: int) -> None:
         if length > self.config.max_seq_len:
             raise ConfigError(
                 f"{length} tokens are more than max_seq_len={self.config.max_seq_len}; "
                 f"give the model the last {self.config.max_seq_len}, or train one with a longer context"
             )
-
-    @torch.no_grad()
-    def generate(
-        self,
-        ids_BT: Tensor,
-        max_new_tokens: int,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        rng: torch.Generator | None = None,
-    ) -> Tensor:
-        """The ids and what may follow them. The slow truth: every token rereads the whole text.
-
-        A text that outgrows the context goes on from the last half of it. Call `eval()` first.
-        """
-        window_BT = ids_BT
-        for _ in range(max_new_tokens):
-            if window_BT.shape[1] > self.config.max_seq_len:
-                window_BT = window_BT[:, -max(1, self.config.max_seq_len // 2) :]
-            logits_BTV, _ = self(window_BT)
-            next_B1 = choose(logits_BTV[:, -1], temperature=temperature, top_k=top_k, rng=rng)
-            window_BT = torch.cat((window_BT, next_B1), dim=1)
-            ids_BT = torch.cat((ids_BT, next_B1), dim=1)
-        return ids_BT
 
 
 def compute_dtype(x_BTD: Tensor) -> torch.dtype:

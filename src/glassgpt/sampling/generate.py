@@ -1,7 +1,7 @@
 """Writing: a stream of events, one for each token of each sample.
 
 Samples are written side by side, but what is drawn for one depends on (seed, its index)
-and its own text alone. `GPT.generate` is the same, slow and plain; a test holds the two together.
+and its own text alone. `model.generate` is the same, slow and plain; a test holds the two together.
 `reader.py` reads and `filters.py` shapes the odds; terminals, servers and tests all take this one stream.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import ConfigError, DataError, DivergenceError
-from glassgpt.model.gpt import GPT
+from glassgpt.model.base import Predictor
 from glassgpt.sampling.filters import odds
 from glassgpt.sampling.reader import Reader
 from glassgpt.text.base import StreamDecoder, Tokenizer
@@ -36,7 +36,7 @@ class TokenEvent:
 
 
 def write(
-    model: GPT,
+    model: Predictor,
     tokenizer: Tokenizer,
     prompt: str | Sequence[str],
     settings: SamplingConfig,
@@ -50,7 +50,7 @@ def write(
 
 
 def generate(
-    model: GPT,
+    model: Predictor,
     prompts: Sequence[Sequence[int]],
     settings: SamplingConfig,
     *,
@@ -59,11 +59,11 @@ def generate(
 ) -> Iterator[TokenEvent]:
     """Write `settings.num_samples` samples for each prompt: samples 0, 1, ... belong to the first, and so on.
 
-    Without a tokenizer the events have no text. `context` is how far the model may look, where it was trained
-    on less than its `max_seq_len`; of a longer prompt, the last half context is read.
+    Without a tokenizer the events have no text. `context` is how far the model may look, left out as far as it was
+    trained to (`model.context`); of a longer prompt, the last half context is read.
     """
     longest = model.config.max_seq_len
-    context = longest if context is None else context
+    context = model.context if context is None else context
     if not 1 <= context <= longest:
         raise ConfigError(f"context={context} must lie between 1 and the model's max_seq_len={longest}")
     if not prompts or not all(prompts):
@@ -94,18 +94,20 @@ class Sample:
     """One text being written: its dice, the tokens it has seen, and its decoder."""
 
     def __init__(
-        self, index: int, prompt: Sequence[int], settings: SamplingConfig, model: GPT, tokenizer: Tokenizer | None
+        self, index: int, prompt: Sequence[int], settings: SamplingConfig, model: Predictor, tokenizer: Tokenizer | None
     ) -> None:
         self.index, self.settings = index, settings
         self.rng = torch.Generator().manual_seed(sample_seed(settings.seed, index))
-        self.seen_V = torch.zeros(len(model.token_embedding.weight), dtype=torch.bool)
+        self.seen_V = torch.zeros(model.vocab_size, dtype=torch.bool)
         self.seen_V[list(prompt)] = True
         self.scribe = Scribe(tokenizer.stream(), settings.stop) if tokenizer else None
+        self.end_id = tokenizer.end_id if tokenizer else None
 
     def draw(self, step: int, probs_V: Tensor, log_probs_V: Tensor) -> TokenEvent:
         token_id = int(torch.multinomial(probs_V, 1, generator=self.rng))
         self.seen_V[token_id] = True
         finished: Literal["length", "stop"] | None = "length" if step + 1 == self.settings.max_new_tokens else None
+        finished = "stop" if token_id == self.end_id else finished  # the document is over; the token shows nothing
         text = ""
         if self.scribe is not None:
             text = self.scribe.push(token_id, last=finished is not None)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from glassgpt.model.gpt import GPT
+from glassgpt.model.base import Predictor
 
 
 class Reader:
@@ -24,8 +24,9 @@ class Reader:
     are drawn, so that a seed means the same on every device.
     """
 
-    def __init__(self, model: GPT, texts: Sequence[Sequence[int]], *, context: int) -> None:
+    def __init__(self, model: Predictor, texts: Sequence[Sequence[int]], *, context: int) -> None:
         self.model, self.context = model, context
+        self.device = next(model.parameters()).device
         self.windows = [self._fit(list(text)) for text in texts]  # what the model looks at
         with inference(model):
             self.cache = model.make_cache(len(texts))
@@ -66,11 +67,11 @@ class Reader:
         return self.model.predict(last_BD).float().cpu()
 
     def _tensor(self, ids: list[list[int]]) -> Tensor:
-        return torch.tensor(ids, device=self.model.token_embedding.weight.device)
+        return torch.tensor(ids, device=self.device)
 
 
 @contextmanager
-def inference(model: GPT) -> Iterator[None]:
+def inference(model: Predictor) -> Iterator[None]:
     """No gradients and no dropout; afterwards the model is as it was, so a training run can sample in between."""
     was_training = model.training
     if was_training:  # eval() walks through all parts of the model, which would be felt at every token

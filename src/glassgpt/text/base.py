@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,12 +20,15 @@ import numpy.typing as npt
 from glassgpt.errors import TokenizerError
 
 Ids = npt.NDArray[Any]  # one dimension, of the dtype that `id_dtype` says
+SIGNS = {"\n": "⏎", "\t": "⇥"}  # how a token's name shows them
 
 
 class Tokenizer(ABC):
     """Text to ids and back: `decode(encode(text)) == text` for any text over the vocabulary."""
 
     kind: ClassVar[str]
+    begin_id: int | None = None  # the special tokens before and after a document, where a tokenizer has them
+    end_id: int | None = None
 
     @property
     @abstractmethod
@@ -37,7 +40,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def token_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 that one token stands for; perhaps only a piece of a character."""
+        """The UTF-8 that one token stands for: perhaps only a piece of a character, nothing for a special token."""
 
     @abstractmethod
     def to_json(self) -> str:
@@ -51,6 +54,19 @@ class Tokenizer(ABC):
         """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self.token_bytes(int(token_id)) for token_id in ids).decode("utf-8", "replace")
 
+    def encode_chunks(self, chunks: Iterable[str], *, starts_document: bool = True) -> Iterator[Ids]:
+        """The ids of a text that comes in pieces cut anywhere; together those of the whole text.
+
+        An empty piece means that a document ends here, and whether the first piece starts one is `starts_document`.
+        Where no tokens mark documents, as here, neither matters.
+        """
+        return (self.encode_array(chunk) for chunk in chunks if chunk)
+
+    def name_of(self, token_id: int) -> str:
+        r"""The token as people may see it: its text, `<|end|>` of a special one, `\xc3` of a piece of a character."""
+        text = self.token_bytes(token_id).decode("utf-8", "backslashreplace")
+        return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
     def stream(self) -> StreamDecoder:
         return StreamDecoder(self.token_bytes)
 
@@ -58,6 +74,10 @@ class Tokenizer(ABC):
     def digest(self) -> str:
         """What identifies the tokenizer: the SHA-256 of its tokenizer.json."""
         return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
+
+
+def _escaped(character: str) -> str:
+    return SIGNS.get(character) or character.encode("unicode_escape").decode("ascii")
 
 
 class StreamDecoder:

@@ -15,13 +15,14 @@ import torch
 from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, weights_of
 from glassgpt.config import RunConfig
 from glassgpt.data import tales
-from glassgpt.data.batches import Batches
+from glassgpt.data.batches import Batches, piece_size
 from glassgpt.data.prepare import Prepared
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.device import Machine, choose_machine
 from glassgpt.errors import RunError
+from glassgpt.model.base import Predictor
+from glassgpt.model.build import build
 from glassgpt.model.count import flops_per_token
-from glassgpt.model.gpt import GPT
 from glassgpt.runs import RunFolder
 from glassgpt.settings import Settings, assemble, flat
 from glassgpt.training.chosen import digest_of, is_tales, prepare_data, resolve_measured
@@ -29,6 +30,7 @@ from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
 from glassgpt.training.optim import Optimizers
+from glassgpt.training.parallel import Team
 from glassgpt.training.step import Trainer
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
@@ -55,8 +57,30 @@ class Run:
         self.config = assemble(flat(self.config) | {"compile": "off"})
         return Note(text=f"compiling failed, so it goes on without (slower): {self.trainer.why_not_compiled}")
 
+    def in_smaller_parts(self) -> Note:
+        """Memory ran out and the batch was cut smaller: the run goes on so, and will be resumed so."""
+        parts = self.trainer.config.grad_accum
+        self.config = assemble(flat(self.config) | {"grad_accum": parts})
+        self.origins = {**self.origins, "grad_accum": f"out of memory at step {self.progress.step + 1}"}
+        windows = self.config.training.batch_size // self.trainer.pieces
+        return Note(
+            text=f"out of memory: from here on {windows} windows at a time (grad_accum={parts}, slower); the batch "
+            f"and the mathematics stay the same"
+        )
+
+    def move_to(self, folder: RunFolder) -> None:
+        """The folder that the run was given in place of the one that it asked for."""
+        if folder.path != self.folder.path:
+            self.notes.append(f"{self.folder.path} is taken; this run goes to {folder.path}")
+            self.folder = folder
+            self.config = self.config.but(out=str(folder.path))
+
     @property
-    def model(self) -> GPT:
+    def team(self) -> Team:
+        return self.trainer.team
+
+    @property
+    def model(self) -> Predictor:
         return self.trainer.model
 
     @property
@@ -81,44 +105,61 @@ class Run:
         )
 
 
-def new_run(settings: Settings, say: Watcher | None) -> Run:
-    prepared = prepare_data(settings.config, say)
-    machine = choose_machine(settings.config.training, settings.config.device)
-    config = resolve_measured(settings, machine, prepared)
+def new_run(settings: Settings, team: Team, say: Watcher | None) -> Run:
+    _refuse_uneven(settings.config, team)
+    machine = _machine_of(settings.config, team)
+    prepared = team.leader_first(lambda: prepare_data(settings.config, say))
+    config = _for_all(resolve_measured(settings, machine, prepared), team)
     asked = flat(settings.config)
     chosen = {name: "chosen here" for name, value in flat(config).items() if value != asked[name]}
-    model = GPT(config.model, seed=config.training.seed).to(machine.device)
+    model = build(config.model, seed=config.training.seed).to(machine.device)
     return _assemble(
         config,
-        origins=chosen | dict(settings.origins),
+        origins=dict(settings.origins) | chosen,
         machine=machine,
         prepared=prepared,
         model=model,
         progress=Progress(),
+        team=team,
     )
 
 
-def resumed_run(folder: RunFolder, changes: Mapping[str, Any], say: Watcher | None) -> Run:
+def resumed_run(folder: RunFolder, changes: Mapping[str, Any], team: Team, say: Watcher | None) -> Run:
     saved = load_checkpoint(folder.last)
     # A run is where it lies: a folder that was renamed or copied is resumed in its new place.
     notes: list[str] = []
-    config = _changed(saved, changes, notes).but(out=str(folder.path))
-    prepared = prepare_data(config, say)
+    config = _for_all(_changed(saved, changes, notes).but(out=str(folder.path)), team)
+    _refuse_uneven(config, team)
+    prepared = team.leader_first(lambda: prepare_data(config, say))
     if digest_of(prepared) != saved.metrics["data_digest"]:
         raise RunError(
             f"the text is not the one that this run began with (digest {digest_of(prepared)[:12]} now, "
             f"{str(saved.metrics['data_digest'])[:12]} then); start a new run with --out"
         )
-    machine = choose_machine(config.training, config.device)
-    model = GPT(saved.model_config, seed=config.training.seed)
+    machine = _machine_of(config, team)
+    model = build(saved.model_config, seed=config.training.seed)
     load_weights(model, saved.weights)
     run = _assemble(
         config, origins=saved.origins, machine=machine, prepared=prepared, model=model.to(machine.device),
-        progress=Progress.from_metrics(saved.metrics),
+        progress=Progress.from_metrics(saved.metrics), team=team,
     )  # fmt: skip
     run.trainer.remember(saved.optimizer)
     run.notes += notes
     return run
+
+
+def _refuse_uneven(config: RunConfig, team: Team) -> None:
+    training = config.training
+    piece_size(training.batch_size, team.world_size, training.grad_accum)
+
+
+def _machine_of(config: RunConfig, team: Team) -> Machine:
+    return choose_machine(config.training, config.device, local_rank=team.local_rank, local_size=team.local_size)
+
+
+def _for_all(config: RunConfig, team: Team) -> RunConfig:
+    """What is written down holds for every process: `cuda`, and not the one card on which this one computes."""
+    return config if team.alone else config.but(device=config.device.partition(":")[0])
 
 
 def _changed(saved: Checkpoint, changes: Mapping[str, Any], notes: list[str]) -> RunConfig:
@@ -139,13 +180,15 @@ def _assemble(
     origins: Mapping[str, str],
     machine: Machine,
     prepared: Prepared,
-    model: GPT,
+    model: Predictor,
     progress: Progress,
+    team: Team,
 ) -> Run:
     training = config.training
     assert config.out is not None
     batches = Batches(prepared.train_ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=training.seed)
     model.checkpointing = training.gradient_checkpointing
+    model.context = training.seq_len
     trainer = Trainer(
         model=model,
         forward=torch.compile(model, dynamic=False) if machine.compiled else model,
@@ -153,25 +196,26 @@ def _assemble(
         batches=batches,
         config=training,
         machine=machine,
+        team=team,
         scaler=torch.amp.GradScaler(machine.device.type) if machine.precision == "fp16" else None,
     )
     return Run(
         config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
-        trainer=trainer, held_out=_held_out(config, machine, prepared), progress=progress,
+        trainer=trainer, held_out=_held_out(config, machine, prepared, team), progress=progress,
     )  # fmt: skip
 
 
-def _held_out(config: RunConfig, machine: Machine, prepared: Prepared) -> HeldOut:
+def _held_out(config: RunConfig, machine: Machine, prepared: Prepared, team: Team) -> HeldOut:
     training = config.training
     if not is_tales(prepared):
         return HeldOutText(
             ids=prepared.val_ids, seq_len=training.seq_len, batch_size=training.batch_size, machine=machine,
-            most_batches=training.eval_batches,
+            most_batches=training.eval_batches, team=team,
         )  # fmt: skip
     stories = tales.apart(prepared.tokenizer.decode(prepared.val_ids.tolist()))
     if training.eval_batches:
         stories = stories[: training.eval_batches * training.batch_size]
     return HeldOutTales(
         stories=stories, tokenizer=prepared.tokenizer, context=training.seq_len, batch_size=training.batch_size,
-        machine=machine, floor=tales.floor(stories),
+        machine=machine, floor=tales.floor(stories), team=team,
     )  # fmt: skip

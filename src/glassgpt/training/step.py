@@ -3,6 +3,9 @@
 The only place where global randomness is seeded. Dropout draws from torch's global generator, so it is
 reseeded before every micro-batch from (seed, step, micro-batch index, purpose): nothing to save, nothing
 to restore, and a resumed run draws the same masks.
+
+A batch that does not fit the memory goes through in smaller parts, here and in all processes of the run; the loss
+and its gradient are the mean over the whole batch, however it is cut and whoever computes it.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import torch
 from torch import Tensor
 
 from glassgpt.config import TrainingConfig
-from glassgpt.data.batches import Batches
-from glassgpt.device import Machine
-from glassgpt.errors import DivergenceError
-from glassgpt.model.gpt import GPT
+from glassgpt.data.batches import Batches, piece_of
+from glassgpt.device import Machine, release_memory
+from glassgpt.errors import DivergenceError, TooLargeError, is_out_of_memory
+from glassgpt.model.base import Predictor
 from glassgpt.training.optim import Optimizers
+from glassgpt.training.parallel import ALONE, Team
 from glassgpt.training.schedule import learning_rate_share
 
 SCALER = "loss_scale/"
@@ -37,12 +41,13 @@ class StepResult:
 class Trainer:
     """All that a step needs; the loop around it is in `loop.py`."""
 
-    model: GPT
+    model: Predictor
     forward: Forward  # the model itself, or its compiled form
     optimizers: Optimizers
     batches: Batches
-    config: TrainingConfig
+    config: TrainingConfig  # its grad_accum grows when memory runs out
     machine: Machine
+    team: Team = ALONE
     scaler: torch.amp.GradScaler | None = None
     why_not_compiled: str | None = None  # set when compiling was tried and failed
     _compiled_works: bool = False
@@ -52,8 +57,7 @@ class Trainer:
         share = learning_rate_share(step, self.config)
         self.optimizers.set_learning_rate_share(share)
         self.model.train()
-        self.model.zero_grad(set_to_none=True)
-        loss = torch.stack([self._backward(step, micro) for micro in range(self.config.grad_accum)]).sum()
+        loss = self._mean_gradient(step)
         norm = self._clip(step, loss)
         self.optimizers.step(self.scaler)
         if self.scaler is not None:
@@ -71,11 +75,57 @@ class Trainer:
             self.scaler.load_state_dict(scale)
         self.optimizers.load_state({name: value for name, value in memory.items() if not name.startswith(SCALER)})
 
+    @property
+    def pieces(self) -> int:
+        """How many micro-batches a batch is cut into, over all processes."""
+        return self.config.grad_accum * self.team.world_size
+
+    def _mean_gradient(self, step: int) -> Tensor:
+        """The loss of the whole batch; its gradient lies in the parameters."""
+        while True:
+            sums = self._own_sums(step)
+            if not self.team.largest(int(sums is None)):
+                break
+            self._cut_smaller()
+        assert sums is not None
+        self.team.add_up(*sums)
+        return sums[0][0]
+
+    def _own_sums(self, step: int) -> tuple[list[Tensor], Tensor | None] | None:
+        """This process's share of the loss and of the gradients, ready to be added up; None when memory ran out."""
+        self.model.zero_grad(set_to_none=True)
+        try:
+            loss = torch.stack([self._backward(step, micro) for micro in range(self.config.grad_accum)]).sum()
+            if self.team.alone:
+                return [loss], None
+            sums = [loss, *(p.grad for p in self.model.parameters() if p.grad is not None)]
+            return sums, self.team.lay_flat(sums)
+        except Exception as problem:  # as soon as it is forgotten, so is what the failed pass had stored
+            if not is_out_of_memory(problem):
+                raise
+        return None
+
+    def _cut_smaller(self) -> None:
+        """Half the windows at a time, or a third of an odd number: the smallest cut that makes equal parts.
+
+        Only the passes are repeated. An optimizer that finds no room ends the run: it has moved some of the parameters.
+        """
+        windows = self.batches.batch_size // self.pieces
+        if windows == 1:
+            raise TooLargeError(
+                f"out of memory: not even one window of seq_len={self.config.seq_len} fits at a time; take "
+                f"--gradient-checkpointing, a shorter --seq-len or a smaller model"
+            )
+        parts = next(parts for parts in range(2, windows + 1) if windows % parts == 0)
+        self.config = self.config.but(grad_accum=self.config.grad_accum * parts)
+        self.model.zero_grad(set_to_none=True)
+        release_memory(self.machine.device)
+
     def _backward(self, step: int, micro: int) -> Tensor:
         try:
             loss = self._gradients(step, micro)
         except Exception as problem:  # compilers fail in a hundred ways, and each has its own exception
-            if self.forward is self.model or self._compiled_works:
+            if self.forward is self.model or self._compiled_works or is_out_of_memory(problem):
                 raise
             self.why_not_compiled = (str(problem) or type(problem).__name__).strip().splitlines()[0]
             self.forward = self.model
@@ -85,13 +135,16 @@ class Trainer:
         return loss
 
     def _gradients(self, step: int, micro: int) -> Tensor:
-        x, y = self.batches.batch(step, micro=micro, grad_accum=self.config.grad_accum)
+        rank, world_size = self.team.rank, self.team.world_size
+        x, y = self.batches.batch(
+            step, rank=rank, world_size=world_size, micro=micro, grad_accum=self.config.grad_accum
+        )
         ids_BT, targets_BT = (_to_device(torch.from_numpy(part), self.machine.device) for part in (x, y))
         if self.model.config.dropout > 0:
-            torch.manual_seed(chance(self.config.seed, step, micro, "dropout"))
+            torch.manual_seed(chance(self.config.seed, step, piece_of(rank, world_size, micro), "dropout"))
         with self.machine.autocast():
             _, loss = self.forward(ids_BT, targets_BT)
-            loss = loss / self.config.grad_accum
+            loss = loss / self.pieces
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -1,0 +1,156 @@
+"""What lies on the table while a run is going: its log, its samples, its checkpoints, its clock.
+
+A step and all that is due after it. Of several processes each takes the step and its share of an evaluation; the
+first alone writes, and the others only remember the same numbers, on which the same decisions will rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from glassgpt.checkpoint import save_checkpoint
+from glassgpt.device import release_memory
+from glassgpt.errors import is_out_of_memory
+from glassgpt.files import write_text
+from glassgpt.settings import to_yaml
+from glassgpt.training.clock import Clock
+from glassgpt.training.events import Evaluated, Event, Note, Sampled, Saved, Stepped
+from glassgpt.training.metrics import Log, Row
+from glassgpt.training.publish import publish
+from glassgpt.training.run import Run
+from glassgpt.training.samples import FINAL_SAMPLES, SampleFile, write_sample
+from glassgpt.training.step import StepResult
+
+
+class Desk:
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.writes = run.team.leads
+        if self.writes:
+            self.log = Log(run.folder.log, up_to_step=run.progress.step)
+            self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
+        self.clock = Clock(before=run.progress.seconds)
+        self.warned_of_step = 0
+        self.published: dict[str, Path] = {}  # copies in other places, by the name that they were asked for
+
+    def take_step(self) -> Iterator[Event]:
+        run, progress = self.run, self.run.progress
+        with self.clock.stepping():
+            result = run.trainer.take_step(progress.step)
+            loss = float(result.loss)
+        yield from self._tell_what_gave_way()
+        progress.step += 1
+        progress.add_batch_loss(loss)
+        if progress.step == 1:
+            yield from _check_first_loss(loss, run)
+        evaluated = None
+        if self._due(run.config.training.eval_every):
+            evaluated = self._evaluate()
+            yield evaluated
+            yield from self._warn_of_overfitting()
+        if evaluated or self._due(run.config.training.log_every):
+            yield self._record(result, loss, evaluated)
+        if self._due(run.config.training.sample_every):
+            yield from self._sample()
+        progress.seconds = self.clock.seconds()
+        if evaluated and evaluated.is_best:
+            yield from self._save_best()
+        if self._due(run.config.training.save_every):
+            yield from self.save_last()
+
+    def _tell_what_gave_way(self) -> Iterator[Note]:
+        """Of the configuration, in this step: what a resumed run should not try again."""
+        run, before = self.run, self.run.config
+        if run.trainer.why_not_compiled and run.config.training.compile == "on":
+            yield run.without_compiling()
+        if run.trainer.config.grad_accum != run.config.training.grad_accum:
+            yield run.in_smaller_parts()
+        if run.config is not before and self.writes:
+            write_text(run.folder.config, to_yaml(run.config, run.origins))
+
+    def _due(self, every: int) -> bool:
+        step = self.run.progress.step
+        return step == self.run.config.training.max_steps or (every > 0 and step % every == 0)
+
+    def _evaluate(self) -> Evaluated:
+        val_loss = self.run.held_out.evaluate(self.run.model).loss
+        train_loss, is_best = self.run.progress.add_evaluation(val_loss)
+        return Evaluated(step=self.run.progress.step, train_loss=train_loss, val_loss=val_loss,
+                         floor=self.run.held_out.floor, is_best=is_best)  # fmt: skip
+
+    def _warn_of_overfitting(self) -> Iterator[Note]:
+        since = self.run.progress.overfitting_since()
+        if since is not None and since != self.warned_of_step:
+            self.warned_of_step = since
+            yield Note(text=f"overfitting since step {since}: the validation loss rises while the training loss falls; "
+                            f"the best checkpoint is that of step {since}")  # fmt: skip
+
+    def _record(self, result: StepResult, loss: float, evaluated: Evaluated | None) -> Stepped:
+        run, step = self.run, self.run.progress.step
+        tokens_per_step = run.config.training.batch_size * run.config.training.seq_len
+        pace = self.clock.take_pace() * tokens_per_step
+        peak = run.machine.peak_flops
+        mfu = pace * run.flops_per_token / (peak * run.team.world_size) if peak else None
+        norm = float(result.gradient_norm)
+        row = Row(
+            step=step, tokens=step * tokens_per_step, seconds=self.clock.seconds(), train_loss=loss,
+            val_loss=evaluated.val_loss if evaluated else None, learning_rate=result.learning_rate,
+            gradient_norm=norm, tokens_per_s=pace, mfu=mfu, floor=run.held_out.floor,
+        )  # fmt: skip
+        if self.writes:
+            self.log.write(row)
+        return Stepped(step=step, tokens=step * tokens_per_step, seconds=self.clock.seconds(), loss=loss,
+                       learning_rate=result.learning_rate, gradient_norm=norm, tokens_per_s=pace, mfu=mfu)  # fmt: skip
+
+    def _sample(self) -> Iterator[Sampled | Note]:
+        if not self.writes:
+            return
+        step = self.run.progress.step
+        is_last = step == self.run.config.training.max_steps
+        try:
+            text = write_sample(self.run, count=FINAL_SAMPLES if is_last else 1)
+        except Exception as problem:  # a sample is not worth a run
+            if not is_out_of_memory(problem):
+                raise
+            text = None
+        if text is None:
+            release_memory(self.run.machine.device)
+            yield Note(text=f"no sample at step {step}: there is not enough memory for it beside the training")
+            return
+        self.samples.write(step, text)
+        yield Sampled(step=step, text=text)
+
+    def _save_best(self) -> Iterator[Saved | Note]:
+        if self.writes:
+            save_checkpoint(self.run.folder.best, self.run.checkpoint(with_optimizer=False))
+            yield Saved(step=self.run.progress.step, path=self.run.folder.best)
+            yield from self._publish(logs=False)
+
+    def save_last(self) -> Iterator[Saved]:
+        self.run.progress.seconds = self.clock.seconds()
+        if self.writes:
+            save_checkpoint(self.run.folder.last, self.run.checkpoint(with_optimizer=True))
+            yield Saved(step=self.run.progress.step, path=self.run.folder.last)
+
+    def publish_log(self) -> Iterator[Note]:
+        """Once, when the run ends or stops; the best checkpoint is published whenever there is a better one."""
+        if self.writes:
+            yield from self._publish(logs=True)
+
+    def _publish(self, *, logs: bool) -> Iterator[Note]:
+        places = [place for place in self.run.config.publish if place.endswith(".csv") == logs]
+        copies, lines = publish(places, self.run.folder)
+        news = not self.published.keys() >= set(places)  # said once, not at every evaluation
+        self.published |= {str(copy): copy for copy in copies}
+        yield from (Note(text=line) for line in lines if news)
+
+
+def _check_first_loss(loss: float, run: Run) -> Iterator[Note]:
+    """An untrained model should find all tokens about equally likely."""
+    vocab_size = run.model.config.vocab_size or 1
+    expected = math.log(vocab_size)
+    if abs(loss - expected) > 0.15 * expected:
+        yield Note(text=f"the loss at step 0 is {loss:.3f}, far from ln({vocab_size}) = {expected:.3f}, that of "
+                        f"a model which knows nothing: its first weights are not what they should be")  # fmt: skip
