@@ -86,5 +86,7 @@ def lend_environment(clone: Clone) -> None:
             (venv / name).symlink_to(here / name)
     if (here / "pyvenv.cfg").is_file():
         shutil.copy(here / "pyvenv.cfg", venv)
+    if (ROOT / ".mypy_cache").is_dir():  # reading all of torch's types once is enough
+        shutil.copytree(ROOT / ".mypy_cache", clone / ".mypy_cache")
     for stamp in ("made", "installed", "installed-dev"):
         (venv / stamp).touch()

@@ -35,6 +35,14 @@ def commands(block: str) -> Iterator[str]:
             yield command
 
 
+def bring_texts(clone: Clone) -> None:
+    """What the documents suppose that people have: a book, poems, notes."""
+    text = (clone / "data/tiny.txt").read_text(encoding="utf-8")
+    for place, part in [("book.txt", text), ("poems/spring.txt", text[:40_000]), ("notes/monday.md", text[-40_000:])]:
+        (clone / place).parent.mkdir(exist_ok=True)
+        (clone / place).write_text(part, encoding="utf-8")
+
+
 def run_here(words: list[str]) -> int | None:
     """The exit code of a command of ours, run in this process; None when it is another program's."""
     if words[0] == "glassgpt":
@@ -56,6 +64,7 @@ def test_what_a_document_tells_people_to_type_works(
     monkeypatch.chdir(clone.folder)
     for name, value in clone.environment.items():
         monkeypatch.setenv(name, value)
+    bring_texts(clone)
     names: dict[str, object] = {}
     for language, block in blocks(document):
         if language == "python":

@@ -176,18 +176,12 @@ def test_make_does_what_its_targets_say(clone: Clone) -> None:
     clone.type("make sample")
     assert list((clone / "outputs").iterdir()), "make sample leaves its text there, too"
     clone.type("make eval")
-    for target in ("format", "lint", "typecheck", "test", "coverage"):
+    for target in ("check", "format", "lint", "typecheck", "test", "coverage"):
         clone.type(f"make {target}")
     (clone / "build").mkdir()
     clone.type("make clean")
     assert not (clone / "build").exists()
     assert (clone / "runs").is_dir(), "what was trained stays"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="make is not at home here")
-def test_make_check_passes_in_a_clean_copy(clone: Clone) -> None:
-    lend_environment(clone)
-    clone.type("make check")
 
 
 def test_pytest_runs_on_one_file_as_it_is_typed(clone: Clone) -> None:

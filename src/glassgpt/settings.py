@@ -6,7 +6,6 @@ its origin, so that `glassgpt info RUN --config` can say why it is what it is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 from glassgpt.config import DataConfig, ModelConfig, Piece, RunConfig, SamplingConfig, TrainingConfig
 from glassgpt.errors import ConfigError, did_you_mean
 from glassgpt.names import ALIASES, PAIRS, TRANSLATIONS
+from glassgpt.shortcut import shorter
 
 PIECES: dict[str, type[Piece]] = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
 
@@ -63,7 +63,9 @@ def resolve(
         origins |= dict.fromkeys(layer, origin)
     if "max_steps" in layers[-1][1] and "warmup_steps" not in layers[-1][1]:
         _warm_up_in_time(values, origins)
-    return _shortened(Settings(assemble(values), origins))
+    config = assemble(values)
+    shortcut = shorter(config)
+    return Settings(assemble(flat(config) | shortcut), origins | dict.fromkeys(shortcut, "GLASSGPT_MAX_STEPS"))
 
 
 def _warm_up_in_time(values: dict[str, Any], origins: dict[str, str]) -> None:
@@ -72,29 +74,6 @@ def _warm_up_in_time(values: dict[str, Any], origins: dict[str, str]) -> None:
     if isinstance(warmup, int) and str(steps).isdecimal() and warmup > int(steps):
         values["warmup_steps"] = int(steps) // 10
         origins["warmup_steps"] = f"a tenth of max_steps, instead of {warmup}"
-
-
-def _shortened(whole: Settings) -> Settings:
-    """GLASSGPT_MAX_STEPS caps every run: for trying a long recipe, and for tests that type the documented commands.
-
-    It caps the batches of an evaluation too: of a large model they take as long as the steps.
-    """
-    most = os.environ.get("GLASSGPT_MAX_STEPS", "")
-    if not most:
-        return whole
-    if not most.isdecimal() or int(most) < 1:
-        raise ConfigError(f"GLASSGPT_MAX_STEPS={most!r} is no number of steps")
-    training = whole.config.training
-    if training.max_steps <= int(most):
-        return whole
-    shorter = {
-        "max_steps": int(most),
-        "warmup_steps": min(training.warmup_steps, int(most) // 10),
-        "eval_batches": min(training.eval_batches or int(most), int(most)),
-    }
-    return Settings(
-        assemble(flat(whole.config) | shorter), dict(whole.origins) | dict.fromkeys(shorter, "GLASSGPT_MAX_STEPS")
-    )
 
 
 def assemble(values: Mapping[str, Any]) -> RunConfig:

@@ -18,6 +18,7 @@ from glassgpt.cli.flags import Parser
 from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.errors import ConfigError
 from glassgpt.files import write_text
+from glassgpt.shortcut import most_steps
 
 if TYPE_CHECKING:
     from glassgpt.config import RunConfig
@@ -34,12 +35,15 @@ examples:
 """
 VOCAB_SIZE = 96  # of a model without a tokenizer: about the characters of an English text
 WIDTH = 80  # characters, of a plain terminal
+SHORTEST_S = 0.05  # for each part and each step that GLASSGPT_MAX_STEPS allows
 COMPILING_S = 25  # how long the compiler may take at --seconds 3, in all
 
 
 def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     seconds = _seconds(asked["seconds"])
+    if (most := most_steps()) is not None:
+        seconds = min(seconds, most * SHORTEST_S)
     begin = time.perf_counter()
     origin, subject = load_subject(asked)
     from glassgpt.device import switched_on
@@ -174,7 +178,7 @@ def _attention(subject: Subject, report: dict[str, Any], *, seconds: float) -> I
     if shape is None:
         return
     rows = list(measure_forms(shape, seconds=seconds))
-    compiled, reason = measure_compiled(shape, seconds=seconds / 2, limit_s=COMPILING_S * max(seconds / 3, 0.2))
+    compiled, reason = measure_compiled(shape, seconds=seconds / 2, limit_s=COMPILING_S * max(seconds / 3, 0.04))
     rows += compiled
     report["attention"] = [asdict(row) for row in rows]
     report["not_compiled"] = reason

@@ -13,6 +13,7 @@ from glassgpt.cli.chosen import aside
 from glassgpt.cli.flags import Parser
 from glassgpt.cli.terminal import announce
 from glassgpt.errors import ConfigError
+from glassgpt.shortcut import most_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,7 @@ def climb(argv: Sequence[str]) -> Workbench:
     """Climb the ladder and tell of it; the door `bigram.py` keeps what comes back."""
     asked = _parser().read(argv)
     steps, seed = _whole("steps", asked["steps"], least=1), _whole("seed", asked["seed"], least=0)
+    steps = min(steps, most_steps() or steps)
     prepared = _prepared(asked["DATA"])
 
     import torch

@@ -20,12 +20,13 @@ from glassgpt.data import tales
 from glassgpt.data.source import Source
 from glassgpt.data.sources import find_source
 from glassgpt.errors import ConfigError, DataError
+from glassgpt.shortcut import most_steps
 
 if TYPE_CHECKING:
     from glassgpt.checkpoint import Checkpoint
     from glassgpt.device import Machine
     from glassgpt.model.base import Predictor
-    from glassgpt.text.base import Tokenizer
+from glassgpt.text.base import Tokenizer
 
 EPILOG = """\
 examples:
@@ -82,7 +83,8 @@ def run(argv: Sequence[str]) -> int:
         print(line, flush=True)
     if are_tales and int(asked["stories"]):
         print()
-        for line in examined(subject, training_text, int(asked["stories"])):
+        count = int(asked["stories"])
+        for line in examined(subject, training_text, min(count, most_steps() or count)):
             print(line, flush=True)
     return 0
 
