@@ -15,7 +15,7 @@ import glassgpt
 
 ROOT = Path(glassgpt.__path__[0])
 ORDER = """
-    errors config names shortcut settings files runs
+    errors yamlfile config names shortcut settings files runs
 
     text.base text.chars text.split text.bytelevel text.bpe text.fast text.learn text.store
 

@@ -139,3 +139,9 @@ def test_sampling_settings_know_other_names_too() -> None:
     assert (chosen.max_new_tokens, chosen.temperature, chosen.stop) == (7, 0.5, ("END",))
     with pytest.raises(ConfigError, match="did you mean top_k"):
         settings.sampling({"topk": 3})
+
+
+def test_a_setting_that_stands_twice_in_a_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("d_model: 64\nn_layers: 2\nd_model: 128\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="d_model stands there twice, the second time in line 3"):
+        settings.resolve(file=tmp_path / "twice.yaml")

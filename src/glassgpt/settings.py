@@ -18,6 +18,7 @@ from glassgpt.config import DataConfig, ModelConfig, Piece, RunConfig, SamplingC
 from glassgpt.errors import ConfigError, did_you_mean
 from glassgpt.names import ALIASES, PAIRS, TRANSLATIONS
 from glassgpt.shortcut import shorter
+from glassgpt.yamlfile import read_table
 
 PIECES: dict[str, type[Piece]] = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
 
@@ -142,18 +143,8 @@ def _steps_from_epochs(values: dict[str, Any]) -> dict[str, Any]:
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """A configuration file's settings under our names."""
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"there is no configuration file {path}; presets are: {', '.join(presets())}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"configuration file {path} cannot be read: {problem}") from None
-    except (yaml.YAMLError, RecursionError) as problem:
-        raise ConfigError(f"configuration file {path} is not YAML: {' '.join(str(problem).split())}") from None
-    if not isinstance(content or {}, dict):
-        raise ConfigError(f"configuration file {path} should hold `name: value` lines, not a {type(content).__name__}")
-    return canonical(content or {}, place=str(path))
+    hint = f"presets are: {', '.join(presets())}"
+    return canonical(read_table(Path(path), kind="configuration file", hint=hint), place=str(path))
 
 
 def _preset_folder() -> Path:

@@ -21,6 +21,7 @@ from glassgpt.lab.search import UNSEARCHABLE, read_space
 from glassgpt.lab.space import HEAD_WIDTH, Space
 from glassgpt.runs import RUNS
 from glassgpt.training.chosen import folder_of
+from glassgpt.yamlfile import read_table
 
 FILE = "sweep.yaml"
 HEAD = "# This sweep, whole. `glassgpt sweep --config THIS` goes on with it.\n"
@@ -105,17 +106,8 @@ def read_plan(file: Path, *, budget: Mapping[str, Any], flags: Mapping[str, Any]
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"there is no sweep file {file}; an example is {default_file()}") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"sweep file {file} cannot be read: {problem}") from None
-    except (yaml.YAMLError, RecursionError) as problem:
-        raise ConfigError(f"sweep file {file} is not YAML: {' '.join(str(problem).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"sweep file {file} should hold base:, search: and a budget; an example is {default_file()}")
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
+    content = read_table(file, kind="sweep file", hint=f"an example is {default_file()}")
+    return {name.replace("-", "_"): value for name, value in content.items()}
 
 
 def _base(asked: Any, flags: Mapping[str, Any], space: Space, place: str) -> settings.Settings:
