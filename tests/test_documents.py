@@ -60,7 +60,7 @@ def run_here(words: list[str]) -> int | None:
 def test_what_a_document_tells_people_to_type_works(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    clone = make_clone(tmp_path / "glassgpt")
+    clone = make_clone(tmp_path / "glassgpt", steps=1)
     monkeypatch.chdir(clone.folder)
     for name, value in clone.environment.items():
         monkeypatch.setenv(name, value)

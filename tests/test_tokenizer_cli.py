@@ -38,8 +38,8 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_bpe_is_trained_where_a_size_is_given_and_used_by_every_verb(typed: Typed) -> None:
     said = typed("train", "--data", "book.txt", "--vocab-size", "290")
-    assert said.startswith("tokenizer.json: bpe, for --vocab-size; 290 tokens, ")
-    assert "characters per token" in said
+    assert said.startswith("tokenizer.json: 290 tokens, ")
+    assert "characters per token of this text; bpe (--vocab-size was given)\n" in said
     assert "train book.txt --tokenizer tokenizer.json\n" in said
     ids = typed("encode", "Näin, owl!", "--tokenizer", "tokenizer.json").split()
     assert len(ids) < len("Näin, owl!")
@@ -50,13 +50,11 @@ def test_bpe_is_trained_where_a_size_is_given_and_used_by_every_verb(typed: Type
 
 
 def test_characters_are_trained_otherwise_and_on_wish(typed: Typed) -> None:
-    assert typed("train", "book.txt").startswith("tokenizer.json: char, as no --vocab-size was given; ")
-    assert typed("train", "book.txt", "--kind", "bpe", "--vocab-size", "260", "--out", "b.json").startswith(
-        "b.json: bpe; "
-    )
+    assert "; char (no --vocab-size was given)\n" in typed("train", "book.txt")
+    assert "; bpe\n" in typed("train", "book.txt", "--kind", "bpe", "--vocab-size", "260", "--out", "b.json")
     assert "--unknown replace" in typed("train", "book.txt", "--kind", "char", "--vocab-size", "9", "--out", "c.json")
     said = typed("train", "book.txt", "--kind", "char", "--vocab-size", "9", "--unknown", "replace", "--out", "c.json")
-    assert said.startswith("c.json: char; 9 tokens, 1.00 characters per token")
+    assert said.startswith("c.json: 9 tokens, 1.00 characters per token of this text; char\n")
 
 
 def test_training_again_changes_nothing_and_another_needs_a_word(typed: Typed) -> None:

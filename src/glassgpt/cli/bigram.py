@@ -106,7 +106,10 @@ def _prepared(data: Sequence[str]) -> Prepared:
         flags["data"] = [str(USUAL_TEXT)]
     elif not data:
         flags |= {"data": ["tinyshakespeare"], "fallback": ["tales"]}
-    return prepare_data(settings.resolve(flags=flags).config, announce())
+    prepared = prepare_data(settings.resolve(flags=flags).config, announce())
+    if prepared.source.note:
+        aside(prepared.source.note)
+    return prepared
 
 
 def _row(reached: Reached, before: Reached | None, width: int) -> str:

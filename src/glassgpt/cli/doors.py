@@ -13,6 +13,7 @@ from glassgpt.cli.main import guarded, main
 
 # Where the editions leave their models; a bare `python sample.py` takes the newest of these and of the runs.
 PUBLISHED = ("out/ckpt.pt", "checkpoints/best_model.pt", "checkpoints/model.pt", "tiny_gpt_checkpoint.pt")
+OTHER_TEXTS = ("--data", "--dataset", "--input", "--tokenizer", "--unknown")
 DATA_VERBS = {"list", "prepare", "show", "export"}
 
 
@@ -24,8 +25,9 @@ def train(argv: Sequence[str]) -> int:
         return main(["train", *argv])
     preset: list[str] = []
     if not _has(argv, "--preset", "--config"):
-        # A vocabulary size belongs to the edition that learns one.
-        name = "tiny" if _has(argv, "--vocab-size", "--vocab_size") else "mini_gpt"
+        # A vocabulary size and no word about text or tokenizer: that is TinyGPT's command.
+        is_tiny = _has(argv, "--vocab-size", "--vocab_size") and not _has(argv, *OTHER_TEXTS) and not _has_words(argv)
+        name = "tiny" if is_tiny else "mini_gpt"
         print(f"the preset {name}; --preset NAME takes another, and the flags here stand over it", flush=True)
         preset = ["--preset", name]
     return main(["train", *preset, *([] if _has(argv, "--overwrite") else ["--numbered"]), *argv])
@@ -108,6 +110,11 @@ def bigram(argv: Sequence[str], names: MutableMapping[str, object]) -> int:
         return 0
 
     return guarded(climb)
+
+
+def _has_words(argv: Sequence[str]) -> bool:
+    """Whether a text was named without a flag."""
+    return bool(argv) and not argv[0].startswith("-")
 
 
 def _has(argv: Sequence[str], *flags: str) -> bool:

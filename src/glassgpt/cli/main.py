@@ -64,7 +64,7 @@ def guarded(work: Callable[[], int]) -> int:
     except GlassgptError as problem:
         return _complain(str(problem))
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        print("\nglassgpt: stopped at once; what was saved before stands", file=sys.stderr)
         return 130
     except BrokenPipeError:
         _close_quietly()

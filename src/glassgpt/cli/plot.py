@@ -99,5 +99,5 @@ def find_log(run: str | None) -> Path:
     folder = path if path.is_dir() else path.parent  # a checkpoint stands for its run
     log = RunFolder(folder).log
     if not log.is_file():
-        raise RunError(f"{path} holds no log ({log} is missing)")
+        raise RunError(f"{path} is no log and belongs to no run ({log} is missing); name a run or its log.csv")
     return log

@@ -81,8 +81,8 @@ def train(asked: dict[str, Any]) -> None:
         save_tokenizer(tokenizer, out)
     start = beginning(source.chunks(), MEASURED_CHARACTERS)
     per_token = len(start) / max(1, len(tokenizer.encode_array(start)))
-    chosen = "" if asked["kind"] else ", as no --vocab-size was given" if kind == "char" else ", for --vocab-size"
-    print(f"{out}: {kind}{chosen}; {tokenizer.vocab_size:,} tokens, {per_token:.2f} characters per token of this text")
+    why = "" if asked["kind"] else f" ({'no ' if kind == 'char' else ''}--vocab-size was given)"
+    print(f"{out}: {tokenizer.vocab_size:,} tokens, {per_token:.2f} characters per token of this text; {kind}{why}")
     print(f"next: {our_name()} train {' '.join(data)} --tokenizer {out}")
 
 

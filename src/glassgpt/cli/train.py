@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassgpt import settings
+from glassgpt.cli.chosen import aside
 from glassgpt.cli.display import choose_display
 from glassgpt.cli.flags import Parser, add_run_settings, unescape
 from glassgpt.cli.terminal import announce
 from glassgpt.errors import ConfigError, GlassgptError, is_out_of_memory
 from glassgpt.runs import find_run
+from glassgpt.shortcut import most_steps
 from glassgpt.training.parallel import my_team
 from glassgpt.training.signals import ask_to_stop, interrupt_only_once, outlive_the_first
 
@@ -78,10 +80,13 @@ def _run(argv: Sequence[str]) -> int:
         asked["sample_prompt"] = unescape(asked["sample_prompt"])
     if resume is not None:
         _refuse_beside_resume(preset=preset, config=file, overwrite=overwrite, numbered=numbered)
-        return _show(_resume(find_run(resume or None), settings.canonical(asked, place="the command")))
+        folder = find_run(resume or None)
+        return _show(_resume(folder, _shortened(folder, settings.canonical(asked, place="the command"))))
     chosen = settings.resolve(preset=preset, file=file, flags=asked)
     if preset is None and file is None and {"data", "dataset", "input"} & asked.keys() and settings.presets():
-        print(f"default settings; complete others by name, with --preset: {' '.join(settings.presets())}")
+        print("default settings; --preset NAME takes others, and --help lists them")
+    if "GLASSGPT_MAX_STEPS" in chosen.origins.values():
+        aside(f"GLASSGPT_MAX_STEPS is set: this run takes {chosen.config.training.max_steps} steps and no more")
     return _show(_train(chosen, overwrite=overwrite, numbered=numbered))
 
 
@@ -103,6 +108,18 @@ def _refuse_beside_resume(**given: Any) -> None:
     for name, value in given.items():
         if value:
             raise ConfigError(f"--resume goes on with a run as it is; leave --{name} out, or begin a new run")
+
+
+def _shortened(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """A run that is made longer under GLASSGPT_MAX_STEPS takes so many more."""
+    most = most_steps()
+    if most is None or "max_steps" not in changes:
+        return changes
+    from glassgpt.checkpoint import load_checkpoint
+    from glassgpt.runs import find_checkpoint
+
+    reached = load_checkpoint(find_checkpoint(folder)).step
+    return changes | {"max_steps": min(int(changes["max_steps"]), reached + most)}
 
 
 def _train(chosen: settings.Settings, *, overwrite: bool, numbered: bool) -> Iterator[Event]:

@@ -37,7 +37,7 @@ MAGIC = {  # what other files begin with, and the way from there to text
     b"BZh": "compressed with bzip2; unpack it with bunzip2",
     b"\xfd7zXZ": "compressed with xz; unpack it with unxz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it with unzstd",
-    b"PK\x03\x04": "a zip archive (so are .docx, .odt and .epub); take the plain text out of it",
+    b"PK\x03\x04": "a zip archive (so are .docx, .odt, .epub and the .pt of PyTorch); take the plain text out of it",
     b"%PDF": "a PDF; take the plain text out of it, for example with pdftotext",
     codecs.BOM_UTF16_LE: "UTF-16; save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8",
     codecs.BOM_UTF16_BE: "UTF-16; save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8",

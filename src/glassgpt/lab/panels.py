@@ -184,7 +184,7 @@ def _scale(axes: Axes, name: str) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
     elif name != "loss":
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * high if high > 0 else None)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=ROUND))
         axes.yaxis.set_major_formatter("{x:,.0f}" if name == "throughput" else "{x:g}")
 

@@ -31,6 +31,8 @@ def load_tokenizer(path: Path | str, *, unknown: Unknown = "error") -> Tokenizer
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as problem:
         raise TokenizerError(f'"{path}" is no tokenizer.json: not UTF-8 at byte {problem.start}') from None
+    except IsADirectoryError:
+        raise TokenizerError(f'"{path}" is a folder; a tokenizer is a file such as tokenizer.json') from None
     except OSError as problem:
         raise TokenizerError(f'cannot read the tokenizer "{path}": {problem.strerror}') from None
     try:

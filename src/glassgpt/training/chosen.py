@@ -62,7 +62,7 @@ def prepare_data(config: RunConfig, say: Watcher | None) -> Prepared:
     have = prepared.tokenizer.vocab_size
     if wanted is not None and (have > wanted or (have != wanted and prepared.tokenizer.kind != "char")):
         raise ConfigError(
-            f"vocab_size={wanted}, but the tokenizer of this text has {have} tokens; leave vocab_size out"
+            f"vocab_size={wanted}, but the tokenizer of this text has {have} tokens; leave it out, or take that"
         )
     return prepared
 

@@ -33,6 +33,7 @@ class Desk:
             self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
         self.clock = Clock(before=run.progress.seconds)
         self.warned_of_step = 0
+        self.warned_of_nonsense = False
         self.published: dict[str, Path] = {}  # copies in other places, by the name that they were asked for
 
     def take_step(self) -> Iterator[Event]:
@@ -42,14 +43,16 @@ class Desk:
             loss = float(result.loss)
         yield from self._tell_what_gave_way()
         progress.step += 1
-        progress.add_batch_loss(loss)
         if progress.step == 1:
             yield from _check_first_loss(loss, run)
+        loss *= run.loss_unit
+        progress.add_batch_loss(loss)
         evaluated = None
         if self._due(run.config.training.eval_every):
             evaluated = self._evaluate()
             yield evaluated
             yield from self._warn_of_overfitting()
+            yield from self._warn_of_nonsense(evaluated.val_loss)
         if evaluated or self._due(run.config.training.log_every):
             yield self._record(result, loss, evaluated)
         if self._due(run.config.training.sample_every):
@@ -86,6 +89,13 @@ class Desk:
             self.warned_of_step = since
             yield Note(text=f"overfitting since step {since}: the validation loss rises while the training loss falls; "
                             f"the best checkpoint is that of step {since}")  # fmt: skip
+
+    def _warn_of_nonsense(self, val_loss: float) -> Iterator[Note]:
+        guessing = math.log(self.run.model.vocab_size) * self.run.loss_unit
+        if val_loss > guessing and not self.warned_of_nonsense:
+            self.warned_of_nonsense = True
+            yield Note(text=f"the held-out loss {val_loss:.3f} is worse than guessing evenly ({guessing:.3f}): too "
+                            f"little text, or too high a --learning-rate")  # fmt: skip
 
     def _record(self, result: StepResult, loss: float, evaluated: Evaluated | None) -> Stepped:
         run, step = self.run, self.run.progress.step

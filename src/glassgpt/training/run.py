@@ -88,6 +88,12 @@ class Run:
         return flops_per_token(self.model.config, self.config.training.seq_len)
 
     @property
+    def loss_unit(self) -> float:
+        """Tales are scored per character, and so is shown what was trained on: tokens for each character."""
+        train = self.prepared.meta.train
+        return train.tokens / train.characters if self.tells_tales else 1.0
+
+    @property
     def tells_tales(self) -> bool:
         return isinstance(self.held_out, HeldOutTales)
 
