@@ -63,7 +63,7 @@ def test_version_is_that_of_the_package(typed: TYPED) -> None:
 def test_training_tells_what_is_going_on_and_what_to_type_next(typed: TYPED, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     shown = typed("train", "book.txt", "--out", str(out), "--max-steps", "4", "--eval-every=2", *SMALL)
-    assert "complete others by name, with --preset: " in shown
+    assert "--preset NAME takes others" in shown
     assert re.search(r"text   book.txt: [\d,]+ tokens to learn from, [\d,]+ held out", shown)
     assert re.search(r"model  [\d,]+ parameters: 1 layers of 2 heads, width 16", shown)
     assert "floor" not in shown  # nobody knows it of a book
