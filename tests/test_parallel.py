@@ -156,18 +156,19 @@ def test_two_processes_go_on_with_the_run_of_one_hold_the_same_weights_and_share
         if isinstance(event, Stepped) and event.step == 9:
             signal.raise_signal(signal.SIGTERM)
     prelude = """
-import atexit, hashlib, os, torch
+import hashlib, os, torch
 def look(module, args):
     if type(module).__name__ == "GPT":
         models[0:] = [module]
         if os.environ["RANK"] == "1" and module.training and len(args[0]) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-def tell():
+def tell(code, leave=os._exit):
     weights = b"".join(p.detach().numpy().tobytes() for p in models[0].parameters())
-    print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr)
+    print("weights", hashlib.sha256(weights).hexdigest(), file=sys.stderr, flush=True)
+    leave(code)
 models = []
 torch.nn.modules.module.register_module_forward_pre_hook(look)
-atexit.register(tell)
+os._exit = tell  # how a worker leaves
 """
     pair = Pair(["train", "--resume", str(tmp_path / "two"), "--grad-accum=1"], prelude=prelude)
     (code, said, tells), (other_code, heard, other_tells) = pair.end()

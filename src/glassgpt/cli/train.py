@@ -163,4 +163,5 @@ def _leave(code: int) -> None:
     """
     with suppress(OSError):  # of a pipe that nobody reads
         sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
