@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import string
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassgpt.errors import TokenizerError
+from glassgpt.text import fast as fast_module
+from glassgpt.text import split as split_module
 from glassgpt.text.bpe import BPE, Row, apply_merges, learn_merges
 from glassgpt.text.bytelevel import BYTE_CHARACTERS, BYTES, SPECIALS, ByteLevel, Pair
 from glassgpt.text.fast import FastBPE
@@ -37,6 +40,14 @@ SAMPLE = (
     "日本語 日本語\r\n\u00a0\u2003x\x1c\x1c🦉🦉🦉 e\u0301e\u0301  aaaaaaa bababab <|end|><|begin|> "
 ) * 3  # fmt: skip
 any_text = st.text(max_size=60) | st.text(alphabet=SAMPLE, max_size=120)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine_for_short_texts() -> Iterator[None]:
+    """Else the short ones of this file were read in plain Python by both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_module, "SHORT", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +147,19 @@ def test_rustbpe_and_tokenizers_learn_the_same_from_any_small_text(text: str) ->
     assert ours.names[: -len(SPECIALS)] == merges_of_tokenizers(text, 300)
 
 
+@settings(max_examples=200)
+@given(st.lists(any_text, max_size=4))
+def test_the_engine_learns_what_the_readable_one_learns(texts: list[str]) -> None:
+    assert FastBPE.train(texts, vocab_size=300).merges == BPE.train(texts, vocab_size=300).merges
+
+
+def test_merges_are_learned_from_the_first_gigabytes_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_module, "LEARNED_BYTES", len(SAMPLE.encode()) + 20)
+    merges = BPE.train([SAMPLE], vocab_size=300).merges
+    for kind in (BPE, FastBPE):
+        assert kind.train([SAMPLE, "zq zq " * 999], vocab_size=300).merges == merges
+
+
 @pytest.mark.parametrize("text", ["shakespeare", "python_sources"])
 def test_all_learn_and_encode_a_real_text_alike(text: str, request: pytest.FixtureRequest) -> None:
     text = request.getfixturevalue(text)
@@ -210,6 +234,24 @@ def test_any_merges_give_the_same_ids_not_only_learned_ones(data: st.DataObject)
     assert BPE(merges).encode(text) == FastBPE(merges).encode(text)
 
 
+def test_merges_that_the_engine_would_take_otherwise_are_left_to_the_readable_one() -> None:
+    """`a` and `bc` make abc; but ab comes before bc, so nothing is ever glued to abc, whose bytes the engine knows."""
+    merges = [(97, 98), (98, 99), (97, 257)]
+    assert BPE(merges).encode("abc") == FastBPE(merges).encode("abc") == [256, 99]
+    assert FastBPE(merges)._engine is None
+    assert FastBPE(merges[:2])._engine is not None
+
+
+def test_an_engine_is_made_when_there_was_enough_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_module, "SHORT", 10)
+    tokenizer = FastBPE([(104, 105)])
+    for _ in range(4):
+        assert tokenizer.encode("hi") == [256]
+    assert "_engine" not in vars(tokenizer)
+    assert tokenizer.encode("hi") == [256]
+    assert "_engine" in vars(tokenizer)
+
+
 def old_enough(text: str) -> bool:
     """Characters that every engine's Unicode tables know, and know alike."""
     return all(ord(character) < 0x500 for character in text)
@@ -259,8 +301,47 @@ def test_a_space_belongs_to_the_word_behind_it() -> None:
     assert split("Hello, world's  end 12\n") == ["Hello", ",", " world", "'s", " ", " end", " 12", "\n"]
 
 
-def test_gpt2_cuts_in_the_same_places_whatever_engine_reads_its_pattern() -> None:
-    assert split(SAMPLE) == regex.findall(PATTERN, SAMPLE)
+def every_character(start: int, end: int) -> str:
+    return "".join(chr(point) for point in range(start, end) if not 0xD800 <= point < 0xE000)
+
+
+def test_the_pattern_of_the_engines_spells_out_all_letters_and_numbers() -> None:
+    assert regex.search(r"[\p{L}\p{N}]", every_character(fast_module.ASSIGNED, 0x110000)) is None
+    spelt = fast_module.pattern().replace(r"\z", r"\Z")
+    assert r"\p" not in spelt
+    for text in (every_character(0, fast_module.ASSIGNED), "".join(f"a{c} {c}1 " for c in every_character(0, 0x3000))):
+        assert regex.findall(spelt, text) == split(text)
+
+
+def test_the_engines_cut_where_each_alphabet_begins_and_ends_as_split_does() -> None:
+    """Engines' own tables are of different age: there the newest letters are letters for some of them only."""
+    borders: set[int] = set()
+    for run in regex.finditer(r"\p{L}+|\p{N}+|\s+", every_character(0, fast_module.ASSIGNED)):
+        first, last = ord(run[0][0]), ord(run[0][-1])
+        borders |= {first - 1, first, last, last + 1}
+    some = [chr(point) for point in sorted(borders) if point > 0 and not 0xD800 <= point < 0xE000]
+    text = "".join(f"a{c}a1{c}1 {c}.{c}" for c in some)
+    readable, fast = (kind.train([text], vocab_size=2000) for kind in (BPE, FastBPE))
+    assert readable.merges == fast.merges
+    assert np.array_equal(readable.encode_array(text), fast.encode_array(text))
+
+
+@given(st.lists(st.text(alphabet="  \n\u2003x1.", max_size=60), max_size=3))
+def test_long_runs_of_blanks_are_cut_for_the_engine_where_split_cuts(texts: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_module, "LONGEST_BLANK", 3)
+        for text in texts:
+            parts = list(fast_module._for_engine([text]))
+            assert list(itertools.chain.from_iterable(map(split, parts))) == split(text)
+        fast, readable = (kind.train(texts, vocab_size=270) for kind in (FastBPE, BPE))
+        assert fast.merges == readable.merges
+        assert all(fast.encode(text) == readable.encode(text) for text in texts)
+
+
+@given(any_text)
+def test_the_cuts_are_those_of_gpt2(text: str) -> None:
+    as_published = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    assert split(text) == regex.findall(as_published, text)
 
 
 # --- what people feed it --------------------------------------------------------------------------------------------
@@ -268,6 +349,7 @@ def test_gpt2_cuts_in_the_same_places_whatever_engine_reads_its_pattern() -> Non
 MILLION = 1_000_000
 LETTERS = "".join(random.Random(1).choices(string.ascii_lowercase, k=MILLION))
 HARD = {"equal": "a" * MILLION, "letters": LETTERS, "spaces": " " * MILLION, "NUL": "\0" * MILLION, "empty": ""}
+HARD_TO_LEARN = HARD | {"spaces before a word": " " * 2 * MILLION + "x"}
 
 
 @pytest.fixture(scope="module")
@@ -304,12 +386,14 @@ def test_a_million_characters_without_a_cut_end_soon_in_plain_python(name: str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HARD)
-def test_a_million_characters_without_a_cut_are_learned_soon(name: str) -> None:
+@pytest.mark.parametrize("kind", [BPE, FastBPE])
+@pytest.mark.parametrize("name", HARD_TO_LEARN)
+def test_a_million_characters_without_a_cut_are_learned_soon(name: str, kind: type[BPE]) -> None:
+    text = HARD_TO_LEARN[name]
     start = time.process_time()
-    tokenizer = BPE.train([HARD[name]], vocab_size=VOCAB_SIZE)
+    tokenizer = kind.train([text], vocab_size=VOCAB_SIZE)
     assert time.process_time() - start < 30
-    assert tokenizer.decode(tokenizer.encode_array(HARD[name])) == HARD[name]
+    assert tokenizer.decode(tokenizer.encode_array(text)) == text
 
 
 @pytest.mark.parametrize("kind", [BPE, FastBPE])
@@ -325,9 +409,9 @@ def test_an_example_that_fits_a_hand() -> None:
 
 
 def test_a_chunk_is_glued_in_the_order_of_the_merges_and_from_the_left() -> None:
-    assert apply_merges("aaa", {(97, 97): 0}) == [256, 97]
-    assert apply_merges("abc", {(98, 99): 0, (97, 98): 1}) == [97, 256]
-    assert apply_merges("", {(97, 97): 0}) == []
+    assert apply_merges(b"aaa", {(97, 97): 0}) == [256, 97]
+    assert apply_merges(b"abc", {(98, 99): 0, (97, 98): 1}) == [97, 256]
+    assert apply_merges(b"", {(97, 97): 0}) == []
 
 
 # --- the file and the special tokens --------------------------------------------------------------------------------

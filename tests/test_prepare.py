@@ -234,7 +234,7 @@ for text in sys.argv[2:]:
 
 
 @pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows has no ru_maxrss; benchmarks/prepare_memory.py is for the rest"
+    sys.platform == "win32", reason="Windows has no ru_maxrss; benchmarks/preparation.py is for the rest"
 )
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     block = (TEXT * 50).encode("utf-8")

@@ -1,5 +1,6 @@
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 
 from glassgpt.config import DataConfig
 from glassgpt.data import prepare as prepare_module
+from glassgpt.data import reading, source, tokenfiles
 from glassgpt.data.prepare import Prepared, prepare
 from glassgpt.data.tokenfiles import write_folder
-from glassgpt.errors import DataError
+from glassgpt.errors import DataError, UnknownCharacterError
 from glassgpt.text.chars import CharTokenizer
 from glassgpt.text.store import save_tokenizer
 
@@ -131,3 +133,36 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file, where a folder is needed")
     with pytest.raises(DataError, match="GLASSGPT_CACHE chooses another folder"):
         _prepare(tmp_path)
+
+
+@pytest.mark.parametrize("vocab_size", [None, 300])
+def test_the_number_of_cores_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocab_size: int | None
+) -> None:
+    config = DataConfig(data=(_book(tmp_path), _book(tmp_path, TEXT[::-1], "other.txt")))
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 100)
+    made = {}
+    for cores in (1, 3):
+        monkeypatch.setattr(tokenfiles, "available_cores", lambda cores=cores: cores)
+        folder = prepare(config, vocab_size=vocab_size, cache=tmp_path / f"{cores} cores").folder
+        made[cores] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert made[1] == made[3]
+
+
+def test_what_is_wrong_on_another_core_is_said_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenfiles, "available_cores", lambda: 3)
+    save_tokenizer(CharTokenizer(sorted(set(TEXT) - {"q"})), tmp_path / "mine.json")
+    with pytest.raises(UnknownCharacterError, match="character 'q'"):
+        prepare(DataConfig(data=(_book(tmp_path),), tokenizer=str(tmp_path / "mine.json")), cache=tmp_path / "cache")
+
+
+def test_characters_are_prepared_in_two_readings_of_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+
+    def read_and_count(path: Path) -> Iterator[str]:
+        begun.append(path)
+        return reading.read_text(path)
+
+    monkeypatch.setattr(source, "read_text", read_and_count)
+    assert _text(_prepare(tmp_path)) == TEXT
+    assert len(begun) == 2

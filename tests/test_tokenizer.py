@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Library
 
 from glassgpt.errors import TokenizerError, UnknownCharacterError
 from glassgpt.text.base import StreamDecoder, code_points, id_dtype
-from glassgpt.text.chars import CharTokenizer
+from glassgpt.text.chars import FEW, CharTokenizer, look_up
 from glassgpt.text.store import load_tokenizer, parse_tokenizer, save_tokenizer
 
 # Of each trouble some: controls, line ends of all kinds, combining marks, no-break and zero-width spaces, writing from
@@ -77,6 +77,18 @@ def test_ids_are_as_narrow_as_the_vocabulary_allows() -> None:
     many = CharTokenizer(chr(point) for point in range(0x20000) if not 0xD800 <= point < 0xE000)
     assert many.encode_array("a\U0001ffff").dtype == np.dtype("<u4")
     assert many.decode(many.encode_array("a\U0001ffff")) == "a\U0001ffff"
+    for size in (0xFFFF, 0x10000):  # as many as two bytes can count, and one less
+        full = CharTokenizer(many.characters[:size])
+        assert full.encode_array(full.characters).dtype == np.dtype("<u2")
+        assert full.encode(full.characters) == list(range(size))
+        with pytest.raises(UnknownCharacterError):
+            full.encode("\U0001ffff")
+
+
+def test_looking_up_is_what_numpy_does() -> None:
+    points = np.random.default_rng(1).integers(0, 0x110000, 3 * FEW + 1).astype("<u4")
+    table = np.arange(0x110000)[::-1].astype("<u4")
+    np.testing.assert_array_equal(look_up(table, points), table[points])
 
 
 def test_an_unknown_character_is_named_with_its_place() -> None:

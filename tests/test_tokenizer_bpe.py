@@ -30,7 +30,7 @@ CONTENT: dict[str, Any] = json.loads(FastBPE([(104, 105), (256, 33)]).to_json())
 any_text = st.text(alphabet=TEXT, max_size=80) | st.text(max_size=40)
 
 
-def joined(tokenizer: Tokenizer, pieces: Iterable[str], **more: bool) -> list[int]:
+def joined(tokenizer: Tokenizer, pieces: Iterable[str], **more: Any) -> list[int]:
     return [token_id for ids in tokenizer.encode_chunks(pieces, **more) for token_id in ids.tolist()]
 
 

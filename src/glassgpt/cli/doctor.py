@@ -18,7 +18,7 @@ from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.config import TrainingConfig
 from glassgpt.files import cache_root
 
-CORE = ("torch", "numpy", "safetensors", "tokenizers", "pydantic", "rich", "matplotlib")
+CORE = ("torch", "numpy", "safetensors", "tiktoken", "rustbpe", "pydantic", "rich", "matplotlib")
 EXTRAS = {  # extra: the packages that it brings
     "hub": ("datasets",),
     "sweep": ("optuna",),

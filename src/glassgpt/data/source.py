@@ -60,22 +60,32 @@ class Source:
 
     def chunks(self) -> Iterator[str]:
         """The whole text, both parts."""
-        return _joined(self._files(self.files), self._files(self.val_files), *self._tales())
+        return _joined(self._counted(), self._files(self.val_files), *self._tales())
 
     def train_chunks(self) -> Iterator[str]:
-        files = self._files(self.files)
-        return _joined(files if self.val_files else _first(files, self._border), self._tales()[0])
+        return next(self.parts())[0]
 
     def val_chunks(self) -> Iterator[str]:
         return self.held_out()[0]
 
     def held_out(self) -> tuple[Iterator[str], bool]:
         """The part never trained on, and whether it begins with a document: the cut may fall inside one."""
-        told = self._tales()[1]
+        _, held_out = self.parts()
+        return held_out
+
+    def parts(self) -> Iterator[tuple[Iterator[str], bool]]:
+        """The part to train on and the part held out, and whether a document begins there.
+
+        The files are read once for both: the second part goes on where the first has been read to.
+        """
+        told, told_apart = self._tales()
         if self.val_files or not self.files:
-            return _joined(self._files(self.val_files), told), True
-        files, whole = _after(self._files(self.files), self._border)
-        return _joined(files, told), whole
+            yield _joined(self._files(self.files), told), True
+            yield _joined(self._files(self.val_files), told_apart), True
+        else:
+            cut = _Cut(self._files(self.files), self._border)
+            yield _joined(cut.first, told), True
+            yield _joined(cut.rest(), told_apart), cut.falls_between_documents
 
     def _files(self, paths: tuple[Path, ...]) -> Iterator[str]:
         """The files as one text."""
@@ -99,7 +109,18 @@ class Source:
     @cached_property
     def _border(self) -> int:
         """The character at which the held-out part of the files begins."""
-        return math.floor((1 - self.val_fraction) * sum(map(len, self._files(self.files))))
+        for _ in () if "_characters" in vars(self) else self._counted():
+            pass
+        characters: int = vars(self)["_characters"]
+        return math.floor((1 - self.val_fraction) * characters)
+
+    def _counted(self) -> Iterator[str]:
+        """The files; whoever reads them to the end has counted them, and they need not be read for that again."""
+        characters = 0
+        for chunk in self._files(self.files):
+            characters += len(chunk)
+            yield chunk
+        vars(self)["_characters"] = characters
 
 
 def _told(size_bytes: int, start: int) -> Iterator[str]:
@@ -119,25 +140,31 @@ def _joined(*texts: Iterable[str]) -> Iterator[str]:
             cut = bool(chunk)
 
 
-def _first(chunks: Iterator[str], characters: int) -> Iterator[str]:
-    for chunk in chunks:
-        if characters <= 0:
-            if characters == 0 and not chunk:
-                yield ""  # the cut falls where a document ends anyway
-            return
-        yield chunk[:characters]
-        characters -= len(chunk)
+class _Cut:
+    """Chunks cut in two after so many characters."""
 
+    def __init__(self, chunks: Iterator[str], characters: int) -> None:
+        self._chunks = chunks
+        self._over = ""  # of the chunk in which the cut falls
+        self.falls_between_documents = True  # known when the first part has been read
+        self.first = self._until(characters)
 
-def _after(chunks: Iterator[str], characters: int) -> tuple[Iterator[str], bool]:
-    """What follows so many characters, and whether a document begins there."""
-    begins = True
-    for chunk in chunks:
-        if characters < len(chunk):
-            return chain([chunk[characters:]], chunks), begins and not characters
-        begins = not chunk
-        characters -= len(chunk)
-    return iter(()), True
+    def rest(self) -> Iterator[str]:
+        for _ in self.first:  # what nobody has asked for
+            pass
+        return chain([self._over] if self._over else [], self._chunks)
+
+    def _until(self, characters: int) -> Iterator[str]:
+        for chunk in self._chunks:
+            if characters < len(chunk):
+                self._over = chunk[characters:]
+                if characters:
+                    self.falls_between_documents = False
+                    yield chunk[:characters]
+                return
+            yield chunk
+            characters -= len(chunk)
+            self.falls_between_documents = not chunk
 
 
 @cache

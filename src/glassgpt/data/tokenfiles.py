@@ -7,7 +7,10 @@ they are only opened, is decided in `prepare`.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +21,12 @@ from glassgpt.config import DataConfig
 from glassgpt.data.source import Source
 from glassgpt.errors import TokenizerError
 from glassgpt.files import write_atomically, write_text
-from glassgpt.text.base import Ids, Tokenizer, id_dtype
+from glassgpt.text.base import Ids, Part, Tokenizer, id_dtype
 from glassgpt.text.store import load_tokenizer, save_tokenizer
 
 FORMAT = 1  # of the folder; a new number leaves all old ones behind
 TOKENIZER_FILE, META_FILE = "tokenizer.json", "meta.json"
+MOST_CORES = 16  # reading and writing stay on one, which could feed some more with BPE and fewer with characters
 
 Progress = Callable[[str, float], None]  # what is being done, and how far it is (0 to 1)
 
@@ -78,9 +82,10 @@ def open_folder(folder: Path, config: DataConfig, source: Source) -> Prepared | 
 
 def write_folder(folder: Path, source: Source, tokenizer: Tokenizer, tell: Progress) -> None:
     """Both parts of the text as ids, with the tokenizer and what there is to say about them."""
-    train_chunks = watched(source.train_chunks(), "encoding", source.train_bytes, tell)
+    parts = source.parts()
+    train_chunks = watched(next(parts)[0], "encoding", source.train_bytes, tell)
     train = _write_split(folder / "train.bin", train_chunks, tokenizer, starts_document=True)
-    val_chunks, starts_document = source.held_out()
+    val_chunks, starts_document = next(parts)
     meta = Meta(
         format=FORMAT,
         source=source.name,
@@ -130,7 +135,7 @@ def _write_split(path: Path, chunks: Iterable[str], tokenizer: Tokenizer, *, sta
 
     def encoded() -> Iterator[memoryview]:
         nonlocal tokens
-        for some in tokenizer.encode_chunks(counted(), starts_document=starts_document):
+        for some in tokenizer.encode_chunks(counted(), starts_document=starts_document, apply=_on_all_cores):
             ids = np.ascontiguousarray(some, dtype=dtype)
             tokens += len(ids)
             digest.update(ids.data)
@@ -138,3 +143,28 @@ def _write_split(path: Path, chunks: Iterable[str], tokenizer: Tokenizer, *, sta
 
     write_atomically(path, encoded())
     return Split(tokens=tokens, characters=characters, bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def _on_all_cores(encode: Callable[[Part], Ids], parts: Iterable[Part]) -> Iterator[Ids]:
+    """`map(encode, parts)`, in order, with only a few parts in memory.
+
+    Threads suffice: what takes the time, in numpy and in tiktoken, lets the others run meanwhile.
+    """
+    cores = available_cores()
+    if cores == 1:
+        yield from map(encode, parts)
+        return
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[Future[Ids]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(encode, part))
+            if len(waiting) > 2 * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def available_cores() -> int:
+    """Those that this process may use, and no more than it can feed."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, MOST_CORES)

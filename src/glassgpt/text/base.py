@@ -20,6 +20,8 @@ import numpy.typing as npt
 from glassgpt.errors import TokenizerError
 
 Ids = npt.NDArray[Any]  # one dimension, of the dtype that `id_dtype` says
+Part = str | int  # of what is encoded: some text, or the id of a special token
+Map = Callable[[Callable[[Part], Ids], Iterable[Part]], Iterable[Ids]]  # as the builtin does it, or on several cores
 SIGNS = {"\n": "⏎", "\t": "⇥"}  # how a token's name shows them
 
 
@@ -54,13 +56,19 @@ class Tokenizer(ABC):
         """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self.token_bytes(int(token_id)) for token_id in ids).decode("utf-8", "replace")
 
-    def encode_chunks(self, chunks: Iterable[str], *, starts_document: bool = True) -> Iterator[Ids]:
+    def encode_chunks(self, chunks: Iterable[str], *, starts_document: bool = True, apply: Map = map) -> Iterable[Ids]:
         """The ids of a text that comes in pieces cut anywhere; together those of the whole text.
 
         An empty piece means that a document ends here, and whether the first piece starts one is `starts_document`.
-        Where no tokens mark documents, as here, neither matters.
         """
-        return (self.encode_array(chunk) for chunk in chunks if chunk)
+        return apply(self._encode_part, self._parts(chunks, starts_document=starts_document))
+
+    def _parts(self, chunks: Iterable[str], *, starts_document: bool) -> Iterator[Part]:
+        """The pieces as each can be encoded alone. Where no tokens mark documents, as here, their ends are nothing."""
+        return (chunk for chunk in chunks if chunk)
+
+    def _encode_part(self, part: Part) -> Ids:
+        return self.encode_array(part) if isinstance(part, str) else np.array([part], id_dtype(self.vocab_size))
 
     def name_of(self, token_id: int) -> str:
         r"""The token as people may see it: its text, `<|end|>` of a special one, `\xc3` of a piece of a character."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from glassgpt.text.base import Ids, id_dtype
 from glassgpt.text.bytelevel import BYTES, SMALLEST_VOCABULARY, ByteLevel, Pair
-from glassgpt.text.split import count_chunks, split
+from glassgpt.text.split import count_chunks, first_gigabytes, split
 
 NOTHING = -1  # stands between chunks, and where a token was glued to the one on its left; no pair holds it
 
@@ -31,11 +31,11 @@ class BPE(ByteLevel):
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int) -> BPE:
         """At most so many tokens: a small text has no more pairs to glue."""
-        return cls(learn_merges(count_chunks(texts), vocab_size - SMALLEST_VOCABULARY))
+        return cls(learn_merges(count_chunks(first_gigabytes(texts)), vocab_size - SMALLEST_VOCABULARY))
 
     def encode_array(self, text: str) -> Ids:
         chunks = split(text)
-        ids_of = {chunk: apply_merges(chunk, self.ranks) for chunk in dict.fromkeys(chunks)}
+        ids_of = {chunk: apply_merges(chunk.encode("utf-8"), self.ranks) for chunk in dict.fromkeys(chunks)}
         return np.fromiter(chain.from_iterable(ids_of[chunk] for chunk in chunks), id_dtype(self.vocab_size))
 
 
@@ -94,9 +94,9 @@ def lay_out(counts: Mapping[str, int]) -> tuple[Row, list[int]]:
     return Row(ids), weights
 
 
-def apply_merges(chunk: str, ranks: Mapping[Pair, int]) -> list[int]:
+def apply_merges(chunk: bytes, ranks: Mapping[Pair, int]) -> list[int]:
     """The tokens of a chunk: of all pairs that can be glued, always the one that was learned first, from the left."""
-    row = Row([NOTHING, *chunk.encode("utf-8"), NOTHING])
+    row = Row([NOTHING, *chunk, NOTHING])
     places: defaultdict[int, list[int]] = defaultdict(list)  # by rank
     for start, pair in row.pairs_at(*range(len(row.ids) - 1)):
         if pair in ranks:

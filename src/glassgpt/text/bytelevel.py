@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
-
 from glassgpt.errors import TokenizerError
-from glassgpt.text.base import Ids, Tokenizer, id_dtype, outside
+from glassgpt.text.base import Part, Tokenizer, outside
 from glassgpt.text.split import whole_pieces
 
 Pair = tuple[int, int]  # two neighbouring tokens
@@ -92,21 +90,19 @@ class ByteLevel(Tokenizer):
         specials = dict(zip((self.begin_id, self.end_id), SPECIALS, strict=True))
         return specials.get(token_id) or super().name_of(token_id)
 
-    def encode_chunks(self, chunks: Iterable[str], *, starts_document: bool = True) -> Iterator[Ids]:
-        """The ids of a text in pieces cut anywhere; an empty piece ends a document.
+    def _parts(self, chunks: Iterable[str], *, starts_document: bool) -> Iterator[Part]:
+        """Begin and end stand around each document that is not empty.
 
-        Begin and end stand around each document that is not empty. One that the text breaks off in has no end, and
-        one that the text starts in the middle of (`starts_document=False`) no beginning.
+        One that the text breaks off in has no end, and one that the text starts in the middle of no beginning.
         """
-        dtype = id_dtype(self.vocab_size)
         inside = not starts_document
         for piece in whole_pieces(chunks):
             if piece and not inside:
-                yield np.array([self.begin_id], dtype)
+                yield self.begin_id
             if piece:
-                yield self.encode_array(piece)
+                yield piece
             elif inside:
-                yield np.array([self.end_id], dtype)
+                yield self.end_id
             inside = bool(piece)
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
 """Cuts text into chunks before any byte is merged: words with their space, numbers, marks, runs of blanks.
 
-The pattern is GPT-2's (`llama.cpp` knows it as "gpt-2"). No token reaches across a cut. The readable and the fast BPE
-both take their chunks from here: engines bring Unicode tables of different age, and would cut young scripts apart.
+The pattern is GPT-2's (`llama.cpp` knows it as "gpt-2"). No token reaches across a cut. The letters and numbers are
+those of the `regex` package, for all engines: their own tables are of different age, and cut young scripts apart.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import regex
 
 from glassgpt.text.base import code_points
 
-PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# \p{L} and \p{N} stand in brackets, so that `fast` can write the letters and numbers themselves in their place.
+PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CHUNK = regex.compile(PATTERN)
 LAST_SAFE_CUT = regex.compile(r"(?r)\S\s")  # (?r) searches from the end
+LEARNED_BYTES = (1 << 31) - 1  # engines count in 32 bits, and no pair stands more often in a text than it has bytes
 LONGEST_REST = 4 << 20  # characters without a safe place to cut, before memory counts for more
 
 
@@ -33,6 +35,16 @@ def count_chunks(texts: Iterable[str]) -> Counter[str]:
     for piece in whole_pieces(texts):
         counts.update(split(piece))
     return counts
+
+
+def first_gigabytes(texts: Iterable[str]) -> Iterator[str]:
+    """As much of a text as merges are learned from, in pieces that split like the whole: two gigabytes of it."""
+    left_bytes = LEARNED_BYTES
+    for piece in whole_pieces(texts):
+        left_bytes -= len(piece.encode("utf-8", "surrogatepass"))
+        if left_bytes < 0:
+            return
+        yield piece
 
 
 def whole_pieces(texts: Iterable[str]) -> Iterator[str]:
