@@ -15,11 +15,12 @@ from torch import Tensor
 
 from glassgpt.config import ModelConfig, SamplingConfig
 from glassgpt.errors import ConfigError, DataError, DivergenceError
+from glassgpt.model.decoder import Decoder
 from glassgpt.model.gpt import GPT
 from glassgpt.model.layers import choose
 from glassgpt.sampling import filters
 from glassgpt.sampling.generate import Scribe, TokenEvent, generate, sample_seed, write
-from glassgpt.sampling.reader import Reader
+from glassgpt.sampling.reader import Reader, Writer
 from glassgpt.text.base import Ids, StreamDecoder, Tokenizer
 
 V, CONTEXT = 23, 12
@@ -277,9 +278,17 @@ def test_a_model_in_training_writes_without_dropout_and_trains_on() -> None:
 
 
 @every_form
-def test_every_token_is_read_once_and_a_full_context_once_more_by_half(form: str) -> None:
-    model, lengths = model_of(form), []
+def test_every_token_is_read_once_and_a_full_context_once_more_by_half(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, lengths, step = model_of(form), [], Decoder.step
+
+    def counted(*inputs: Any) -> Tensor:
+        lengths.append(1)
+        return step(*inputs)
+
     model.blocks[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    monkeypatch.setattr(Decoder, "step", counted)
     list(generate(model, [[1, 2, 3]], SamplingConfig(max_new_tokens=4)))
     assert lengths == [3, 1, 1, 1]
     lengths.clear()
@@ -288,8 +297,8 @@ def test_every_token_is_read_once_and_a_full_context_once_more_by_half(form: str
 
 
 def test_texts_that_are_done_leave_the_batch() -> None:
-    reader = Reader(model_of(), [[1], [2, 3], [4, 5, 6]], context=CONTEXT)
-    alone = Reader(model_of(), [[4, 5, 6]], context=CONTEXT)
+    reader = Reader(Writer(model_of()), [[1], [2, 3], [4, 5, 6]], context=CONTEXT)
+    alone = Reader(Writer(model_of()), [[4, 5, 6]], context=CONTEXT)
     torch.testing.assert_close(reader.logits_BV[2:], alone.logits_BV)
     reader.go_on([2], [7])
     alone.go_on([0], [7])

@@ -13,19 +13,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from glassgpt import settings
 from glassgpt.checkpoint import Checkpoint, load_checkpoint
+from glassgpt.config import Weights
 from glassgpt.data.tales import BEFORE
 from glassgpt.device import choose_device
 from glassgpt.errors import RunError
-from glassgpt.lab.plot import with_picture
 from glassgpt.lab.track import require_trackers, tracked
 from glassgpt.model.base import Predictor
 from glassgpt.runs import find_checkpoint
 from glassgpt.sampling.generate import TokenEvent, write
+from glassgpt.sampling.price import Price, price
+from glassgpt.sampling.reader import Writer
 from glassgpt.text.base import Tokenizer
 from glassgpt.training import loop
 from glassgpt.training.events import Event, Finished, Stopped
@@ -39,6 +42,11 @@ class LanguageModel:
     model: Predictor
     tokenizer: Tokenizer
     checkpoint: Checkpoint
+
+    @cached_property
+    def writer(self) -> Writer:
+        """The model made ready, once for all that it writes."""
+        return Writer(self.model)
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
@@ -72,7 +80,11 @@ class LanguageModel:
 
     def stream(self, prompt: str | None = None, **sampling: Any) -> Iterator[TokenEvent]:
         """Tokens as they come, with their probabilities; the settings are those of `glassgpt sample`."""
-        return write(self.model, self.tokenizer, prompt or self.opening, settings.sampling(sampling))
+        return write(self.writer, self.tokenizer, prompt or self.opening, settings.sampling(sampling))
+
+    def price(self, weights: Weights) -> Price:
+        """What lighter weights cost in loss, on text that the model itself writes."""
+        return price(self.writer, weights, self.encode(self.opening))
 
 
 def load(
@@ -151,6 +163,8 @@ def _as_text(value: Any) -> Any:
 
 
 def _watch(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Run:
+    from glassgpt.lab.plot import with_picture  # matplotlib takes half a second, and who only writes needs none
+
     last: Event | None = None
     for last in tracked(with_picture(events)) if my_team().leads else events:
         if on_event is not None:

@@ -39,6 +39,12 @@ def run(argv: Sequence[str]) -> int:
     if asked["tokenizer"] is not None:
         refuse_other_tokenizer(asked["tokenizer"], lm.tokenizer)
     texts = show(lm, prompt, wanted)
+    if wanted.weights != "fp32":
+        paid = lm.price(wanted.weights)
+        aside(
+            f"{wanted.weights} weights: loss {paid.light:.4f} instead of {paid.exact:.4f}, "
+            f"{paid.light - paid.exact:+.4f} on {paid.tokens:,} tokens that the exact model wrote"
+        )
     if asked["out"] is not None:
         write_text(Path(asked["out"]), "\n\n".join(texts) + "\n")
         aside(f"also in {asked['out']}")

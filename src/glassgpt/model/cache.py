@@ -25,12 +25,20 @@ class Pen:
         self.device = device
 
     def advance(self, steps: int) -> None:
-        """Move on by some steps; until the next call, the tapes write at the positions passed."""
-        self.end = max(self.lengths) + steps  # on the Python side: asking the device would stall it
+        """Move on by some steps; until the next call, the tapes write at the positions passed.
+
+        Rows that are equally long, the usual case, write side by side (`even`): a copy, where others scatter.
+        """
+        self.begin = max(self.lengths)  # on the Python side: asking the device would stall it
+        self.end = self.begin + steps
         assert self.end <= self.capacity, f"{self.end} positions in a cache of {self.capacity}"
-        first_B1 = torch.tensor(self.lengths, device=self.device).unsqueeze(1)
-        self.positions_BT = first_B1 + torch.arange(steps, device=self.device)
-        self.rows_B1 = torch.arange(len(self.lengths), device=self.device).unsqueeze(1)
+        self.even = min(self.lengths) == self.begin
+        if self.even:
+            self.positions_BT = torch.arange(self.begin, self.end, device=self.device).unsqueeze(0)
+        else:
+            first_B1 = torch.tensor(self.lengths, device=self.device).unsqueeze(1)
+            self.positions_BT = first_B1 + torch.arange(steps, device=self.device)
+            self.rows_B1 = torch.arange(len(self.lengths), device=self.device).unsqueeze(1)
         self.lengths = [length + steps for length in self.lengths]
 
 
@@ -45,10 +53,14 @@ class KeyValueTape:
 
     def extend(self, k_BHTK: Tensor, v_BHTK: Tensor) -> tuple[Tensor, Tensor]:
         """Write, then show all that is written (`attention.Memory`)."""
-        rows_B1, positions_BT, end = self.pen.rows_B1, self.pen.positions_BT, self.pen.end
-        self.k_BHSK.transpose(1, 2)[rows_B1, positions_BT] = k_BHTK.transpose(1, 2).to(self.k_BHSK.dtype)
-        self.v_BHSK.transpose(1, 2)[rows_B1, positions_BT] = v_BHTK.transpose(1, 2).to(self.v_BHSK.dtype)
-        return self.k_BHSK[:, :, :end], self.v_BHSK[:, :, :end]
+        pen = self.pen
+        for tape_BHSK, new_BHTK in ((self.k_BHSK, k_BHTK), (self.v_BHSK, v_BHTK)):
+            if pen.even:
+                tape_BHSK[:, :, pen.begin : pen.end] = new_BHTK
+            else:
+                new_BTHK = new_BHTK.transpose(1, 2).to(tape_BHSK.dtype)
+                tape_BHSK.transpose(1, 2)[pen.rows_B1, pen.positions_BT] = new_BTHK
+        return self.k_BHSK[:, :, : pen.end], self.v_BHSK[:, :, : pen.end]
 
 
 class ShiftTape:
@@ -62,10 +74,13 @@ class ShiftTape:
     def recall(self, x_BTD: Tensor, *, steps: int) -> Tensor:
         """Write, then show the entries just before (`layers.Past`)."""
         assert steps == self.steps
-        rows_B1, positions_BT = self.pen.rows_B1, self.pen.positions_BT
-        self.x_BSD[rows_B1, positions_BT + steps] = x_BTD.to(self.x_BSD.dtype)
-        before_BT = positions_BT[:, :1] + torch.arange(steps, device=self.pen.device)
-        return self.x_BSD[rows_B1, before_BT].to(x_BTD.dtype)
+        pen = self.pen
+        if pen.even:
+            self.x_BSD[:, pen.begin + steps : pen.end + steps] = x_BTD
+            return self.x_BSD[:, pen.begin : pen.begin + steps].to(x_BTD.dtype)
+        self.x_BSD[pen.rows_B1, pen.positions_BT + steps] = x_BTD.to(self.x_BSD.dtype)
+        before_BT = pen.positions_BT[:, :1] + torch.arange(steps, device=pen.device)
+        return self.x_BSD[pen.rows_B1, before_BT].to(x_BTD.dtype)
 
 
 class LayerCache:
@@ -99,12 +114,17 @@ class Cache:
     def longest(self) -> int:
         return max(self.pen.lengths)
 
-    def advance(self, steps: int) -> tuple[Tensor, Tensor]:
-        """Make place for new tokens: positions_BT, and visible_B1TS, what each of them may look at."""
+    def advance(self, steps: int) -> tuple[Tensor, Tensor | None]:
+        """Make place for new tokens: positions_BT, and visible_B1TS, what each of them may look at.
+
+        Where all rows are equally long, the first axis of both is one; a text that begins needs no `visible_B1TS`.
+        """
         self.pen.advance(steps)
-        positions_BT = self.pen.positions_BT
+        return self.pen.positions_BT, None if self.pen.end == steps else self.visible()
+
+    def visible(self) -> Tensor:
         keys_S = torch.arange(self.pen.end, device=self.pen.device)
-        return positions_BT, keys_S <= positions_BT[:, None, :, None]
+        return keys_S <= self.pen.positions_BT[:, None, :, None]
 
     def truncate(self, lengths: Sequence[int]) -> None:
         """Forget what is beyond these lengths, one for each row."""

@@ -1,12 +1,13 @@
 """From what the model believes to what is drawn from: small functions on logits_BV.
 
 Each takes logits and gives logits; what is ruled out becomes minus infinity. `odds`
-applies them in the usual order. None of them knows a model: `generate.py` does.
+applies them in the usual order, `draw` throws the dice. None of them knows a model: `generate.py` does.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,13 +15,25 @@ from torch import Tensor
 from glassgpt.config import SamplingConfig
 
 
-def odds(logits_BV: Tensor, seen_BV: Tensor, settings: SamplingConfig) -> Tensor:
-    """The probabilities that a token is drawn with; `seen_BV` says which tokens each text holds already."""
-    logits_BV = penalize_repetition(logits_BV, seen_BV, settings.repetition_penalty)
+def odds(logits_BV: Tensor, seen_BV: Tensor | None, settings: SamplingConfig) -> Tensor:
+    """The probabilities that a token is drawn with; `seen_BV` says which tokens each text holds already.
+
+    It may be left out where repetition has no penalty.
+    """
+    if seen_BV is not None:
+        logits_BV = penalize_repetition(logits_BV, seen_BV, settings.repetition_penalty)
     logits_BV = apply_temperature(logits_BV, settings.temperature)
     logits_BV = keep_top_k(logits_BV, settings.top_k)
     logits_BV = keep_top_p(logits_BV, settings.top_p)
     return keep_min_p(logits_BV, settings.min_p).softmax(dim=-1)
+
+
+def draw(probs_BV: Tensor, dice: Sequence[torch.Generator]) -> Tensor:
+    """One token for each row, each thrown with dice of its own: what `torch.multinomial` draws, all rows at once."""
+    noise_BV = torch.empty_like(probs_BV)
+    for noise_V, rng in zip(noise_BV, dice, strict=True):
+        noise_V.exponential_(generator=rng)
+    return (probs_BV / noise_BV).argmax(dim=-1)
 
 
 def penalize_repetition(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:

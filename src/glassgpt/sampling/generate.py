@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import ConfigError, DataError, DivergenceError
 from glassgpt.model.base import Predictor
-from glassgpt.sampling.filters import odds
-from glassgpt.sampling.reader import Reader
+from glassgpt.sampling.filters import draw, odds
+from glassgpt.sampling.reader import Reader, Writer
 from glassgpt.text.base import StreamDecoder, Tokenizer
 
 
@@ -36,7 +35,7 @@ class TokenEvent:
 
 
 def write(
-    model: Predictor,
+    model: Predictor | Writer,
     tokenizer: Tokenizer,
     prompt: str | Sequence[str],
     settings: SamplingConfig,
@@ -50,7 +49,7 @@ def write(
 
 
 def generate(
-    model: Predictor,
+    model: Predictor | Writer,
     prompts: Sequence[Sequence[int]],
     settings: SamplingConfig,
     *,
@@ -59,10 +58,12 @@ def generate(
 ) -> Iterator[TokenEvent]:
     """Write `settings.num_samples` samples for each prompt: samples 0, 1, ... belong to the first, and so on.
 
+    Whoever writes more than once with a model hands over a `Writer` of it, which keeps what was made ready.
     Without a tokenizer the events have no text. `context` is how far the model may look, left out as far as it was
     trained to (`model.context`); of a longer prompt, the last half context is read.
     """
-    longest = model.config.max_seq_len
+    writer = model if isinstance(model, Writer) else Writer(model)
+    model, longest = writer.model, writer.model.config.max_seq_len
     context = model.context if context is None else context
     if not 1 <= context <= longest:
         raise ConfigError(f"context={context} must lie between 1 and the model's max_seq_len={longest}")
@@ -72,16 +73,18 @@ def generate(
         raise ConfigError(f"stop={settings.stop!r}: a stop is a text of at least one character, and needs a tokenizer")
     chosen = [prompt for prompt in prompts for _ in range(settings.num_samples)]
     samples = [Sample(index, prompt, settings, model, tokenizer) for index, prompt in enumerate(chosen)]
-    return _events(samples, Reader(model, chosen, context=context), settings)
+    return _events(samples, Reader(writer, chosen, context=context, weights=settings.weights), settings)
 
 
 def _events(samples: list[Sample], reader: Reader, settings: SamplingConfig) -> Iterator[TokenEvent]:
     for step in range(settings.max_new_tokens):
         if not reader.logits_BV.isfinite().all():
             raise DivergenceError("the model answers with nan or inf: its training diverged; use an earlier checkpoint")
-        probs_BV = odds(reader.logits_BV, torch.stack([sample.seen_V for sample in samples]), settings)
-        log_probs_BV = reader.logits_BV.log_softmax(dim=-1)
-        events = [sample.draw(step, probs_BV[row], log_probs_BV[row]) for row, sample in enumerate(samples)]
+        seen_BV = None if settings.repetition_penalty == 1 else torch.stack([sample.seen_V for sample in samples])
+        ids_B = draw(odds(reader.logits_BV, seen_BV, settings), [sample.rng for sample in samples])
+        log_probs_B = reader.logits_BV.log_softmax(dim=-1).gather(-1, ids_B.unsqueeze(1))[:, 0]
+        drawn = zip(samples, ids_B.tolist(), log_probs_B.tolist(), strict=True)
+        events = [sample.take(step, token_id, log_prob) for sample, token_id, log_prob in drawn]
         yield from events
         rows = [row for row, event in enumerate(events) if event.finished is None]
         if not rows:
@@ -103,8 +106,7 @@ class Sample:
         self.scribe = Scribe(tokenizer.stream(), settings.stop) if tokenizer else None
         self.end_id = tokenizer.end_id if tokenizer else None
 
-    def draw(self, step: int, probs_V: Tensor, log_probs_V: Tensor) -> TokenEvent:
-        token_id = int(torch.multinomial(probs_V, 1, generator=self.rng))
+    def take(self, step: int, token_id: int, log_prob: float) -> TokenEvent:
         self.seen_V[token_id] = True
         finished: Literal["length", "stop"] | None = "length" if step + 1 == self.settings.max_new_tokens else None
         finished = "stop" if token_id == self.end_id else finished  # the document is over; the token shows nothing
@@ -112,7 +114,6 @@ class Sample:
         if self.scribe is not None:
             text = self.scribe.push(token_id, last=finished is not None)
             finished = "stop" if self.scribe.stopped else finished
-        log_prob = float(log_probs_V[token_id])
         return TokenEvent(
             sample=self.index, step=step, token_id=token_id, log_prob=log_prob, text=text, finished=finished
         )

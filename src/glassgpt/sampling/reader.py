@@ -3,7 +3,8 @@
 The prompts go through the model whole; from then on every new token is one step that
 leans on the cache. A text that outgrows the context goes on from the last half of it,
 read again: half a context of tokens then pays for one such reading, so the price per token stays
-flat, and the next token is always drawn from at least half a context. Used by `generate.py`.
+flat, and the next token is always drawn from at least half a context. Used by `generate.py`; a GPT's
+steps are taken by `model/decoder.py`, those of other models by the model itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,41 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from glassgpt.config import Weights
 from glassgpt.model.base import Predictor
+from glassgpt.model.decoder import Decoder
+from glassgpt.model.gpt import GPT
+from glassgpt.model.product import FEW, lighter
+
+
+class Writer:
+    """A model ready to write: lighter copies and packed matrices are made once, and anew when its weights changed."""
+
+    def __init__(self, model: Predictor) -> None:
+        self.model = model
+        self._weights_then: list[tuple[int, float]] = []
+        self._light: dict[Weights, Predictor] = {}
+        self._decoders: dict[tuple[Weights, int], Decoder] = {}
+
+    def light(self, weights: Weights) -> Predictor:
+        # Reading all weights takes 2 ms for 10 million, packing them 100.
+        weights_now = [
+            (0 if weight.is_inference() else weight._version, float(weight.detach().sum()))
+            for weight in self.model.parameters()
+        ]
+        if weights_now != self._weights_then:
+            self._light.clear()
+            self._decoders.clear()
+            self._weights_then = weights_now
+        if weights not in self._light:
+            self._light[weights] = lighter(self.model, weights)
+        return self._light[weights]
+
+    def decoder(self, light: GPT, weights: Weights, *, rows: int) -> Decoder:
+        kind = (weights, min(rows, FEW + 1))  # more rows than a few are all the same to it
+        if kind not in self._decoders:
+            self._decoders[kind] = Decoder(light, rows=rows, weights=weights)
+        return self._decoders[kind]
 
 
 class Reader:
@@ -24,12 +59,16 @@ class Reader:
     are drawn, so that a seed means the same on every device.
     """
 
-    def __init__(self, model: Predictor, texts: Sequence[Sequence[int]], *, context: int) -> None:
-        self.model, self.context = model, context
-        self.device = next(model.parameters()).device
+    def __init__(
+        self, writer: Writer, texts: Sequence[Sequence[int]], *, context: int, weights: Weights = "fp32"
+    ) -> None:
+        self.writer, self.weights, self.context = writer, weights, context
+        self.model = writer.light(weights)
+        self.device = next(self.model.parameters()).device
         self.windows = [self._fit(list(text)) for text in texts]  # what the model looks at
-        with inference(model):
-            self.cache = model.make_cache(len(texts))
+        self.decoder: Decoder | None = None  # made for the second token, so that the first need not wait
+        with inference(self.model):
+            self.cache = self.model.make_cache(len(texts))
             self.logits_BV = self._reread(range(len(texts)))
 
     def go_on(self, rows: Sequence[int], token_ids: Sequence[int]) -> None:
@@ -38,10 +77,16 @@ class Reader:
             if len(rows) < len(self.windows):
                 self.windows = [self.windows[row] for row in rows]
                 self.cache.keep_rows(rows)
-            grown = [self._fit([*window, new]) for window, new in zip(self.windows, token_ids, strict=True)]
-            cut = [row for row, window in enumerate(grown) if len(window) <= len(self.windows[row])]
-            self.windows = grown
-            self.cache.truncate([0 if row in cut else length for row, length in enumerate(self.cache.lengths)])
+            for window, new in zip(self.windows, token_ids, strict=True):
+                window.append(new)
+            cut = [row for row, window in enumerate(self.windows) if len(window) > self.context]
+            for row in cut:
+                self.windows[row] = self._fit(self.windows[row])
+            if len(cut) == len(self.windows):
+                self.logits_BV = self._reread(cut)
+                return
+            if cut:  # these are read again below; until then they are short and their step is void
+                self.cache.truncate([0 if row in cut else length for row, length in enumerate(self.cache.lengths)])
             self.logits_BV = self._step(token_ids)
             if cut:
                 self.logits_BV[cut] = self._reread(cut)
@@ -50,24 +95,28 @@ class Reader:
         return window if len(window) <= self.context else window[-max(1, self.context // 2) :]
 
     def _step(self, token_ids: Sequence[int]) -> Tensor:
-        """One token further in every text; where the text was cut, the answer is void until it is read again."""
-        x_BTD = self.model.read(self._tensor([[token_id] for token_id in token_ids]), cache=self.cache)
+        ids_B = torch.tensor(token_ids, device=self.device)
+        if isinstance(self.model, GPT):
+            if self.decoder is None:
+                self.decoder = self.writer.decoder(self.model, self.weights, rows=len(token_ids))
+            return self.decoder.step(ids_B, self.cache).float().cpu()
+        x_BTD = self.model.read(ids_B.unsqueeze(1), cache=self.cache)
         return self.model.predict(x_BTD[:, -1]).float().cpu()
 
     def _reread(self, rows: Sequence[int]) -> Tensor:
         """Read the windows of these texts from their beginning, shorter ones padded on the right."""
         windows = [self.windows[row] for row in rows]
         lengths = [len(window) for window in windows]
-        fresh = self.model.make_cache(len(rows))
-        ids_BT = self._tensor([window + [0] * (max(lengths) - len(window)) for window in windows])
-        x_BTD = self.model.read(ids_BT, cache=fresh)
-        fresh.truncate(lengths)  # the padding is forgotten
-        self.cache.replace_rows(rows, fresh)
+        alone = len(rows) == len(self.windows)
+        cache = self.cache if alone else self.model.make_cache(len(rows))
+        cache.reset()
+        ids = [window + [0] * (max(lengths) - len(window)) for window in windows]
+        x_BTD = self.model.read(torch.tensor(ids, device=self.device), cache=cache)
+        cache.truncate(lengths)  # the padding is forgotten
+        if not alone:
+            self.cache.replace_rows(rows, cache)
         last_BD = x_BTD[torch.arange(len(rows)), torch.tensor(lengths) - 1]
         return self.model.predict(last_BD).float().cpu()
-
-    def _tensor(self, ids: list[list[int]]) -> Tensor:
-        return torch.tensor(ids, device=self.device)
 
 
 @contextmanager
