@@ -14,13 +14,14 @@ TESTS ?= tests
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install install-dev train sample eval test test-long check format lint typecheck coverage clean
+.PHONY: help install install-dev train sample eval bench test test-long check format lint typecheck coverage clean
 
 help:
 	@echo "make train      set up, train the default model, show what it writes"
 	@echo "make sample     let the newest model write"
 	@echo "make eval       its loss, beside what simpler methods reach"
 	@echo "make test       all tests but the long ones (make test-long)"
+	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
 	@echo "make check      format, lint, types and the reading order: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"
 
@@ -35,6 +36,9 @@ sample: .venv/installed
 
 eval: .venv/installed
 	@$(BIN)/glassgpt eval $(ARGS)
+
+bench: .venv/installed-dev
+	@$(BIN)/python benchmarks/report.py $(ARGS)
 
 # Each worker computes with one thread: two that share two cores would wait for each other.
 test test-long coverage: export OMP_NUM_THREADS = 1

@@ -1,6 +1,6 @@
 """The first run, as a newcomer makes it: how long it trains, how near it comes to the floor, what it writes.
 
-    python benchmarks/first_run.py            about two minutes; prints a line for each bar, and one JSON line
+    python benchmarks/first_run.py            about two minutes; prints a table, and one JSON line
 
 A whole `glassgpt train` in an empty folder with an empty cache; then all held-out stories are scored from their
 first character, and a hundred stories that the model writes are marked.
@@ -8,7 +8,6 @@ first character, and a hundred stories that the model writes are marked.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,29 +15,22 @@ import tempfile
 import time
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent / "src"
+import common
+from common import alone, finish, options
+
+SOURCE = common.ROOT / "src"
 
 
 def main() -> None:
+    options(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"GLASSGPT_CACHE": f"{folder}/cache", "PYTHONPATH": str(SOURCE)}
-        os.environ |= environment
-        print("glassgpt --help  ", f"{helped_s(folder):.2f} s")
-        first_step_s, trained_s = trained(folder)
-        figures = {"first_line_s": first_step_s, "training_s": trained_s} | measured(Path(folder) / "runs" / "tales")
-    for name, value in figures.items():
-        print(f"{name:<20} {value:.4f}")
-    print(json.dumps(figures))
-
-
-def helped_s(folder: str) -> float:
-    """The median of five calls."""
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "glassgpt", "--help"], cwd=folder, check=True, capture_output=True)
-        times.append(time.perf_counter() - begin)
-    return sorted(times)[2]
+        os.environ |= {"GLASSGPT_CACHE": f"{folder}/cache", "PYTHONPATH": str(SOURCE)}
+        first_line_s, training_s = trained(folder)
+        figures = measured(Path(folder) / "runs" / "tales")
+    rows = [alone("to the first line of the log, step 10", [first_line_s], unit="s", more_is_better=False)]
+    rows += [alone("training", [training_s], unit="s", more_is_better=False)]
+    rows += [alone(name, [value], unit="") for name, value in figures.items()]
+    finish("first_run", rows, about=common.machine(), method=__doc__.split("\n\n")[2])
 
 
 def trained(folder: str) -> tuple[float, float]:
@@ -82,9 +74,11 @@ def measured(folder: Path) -> dict[str, float]:
         written[event.sample] += event.text
     marks = mark(written, training_text="".join(source.train_chunks()))
     return {
-        "val_loss": scored.loss, "floor": floor, "above_floor": scored.loss - floor,
-        "spelled": marks.spelled or 0, "parsed": marks.parsed or 0, "novel": marks.novel or 0,
-        "heroes": marks.heroes or 0, "sums": marks.sums or 0, "places": marks.places or 0,
+        "loss, nats a character": scored.loss, "the floor that no model can beat": floor,
+        "above the floor": scored.loss - floor, "words spelled right": marks.spelled or 0,
+        "sentences parsed": marks.parsed or 0, "stories that are new": marks.novel or 0,
+        "the same hero to the end": marks.heroes or 0, "sums that add up": marks.sums or 0,
+        "things where they should be": marks.places or 0,
     }  # fmt: skip
 
 

@@ -16,12 +16,17 @@ import torch
 from glassgpt.checkpoint import load_checkpoint
 from glassgpt.cli.bench import load_subject
 from glassgpt.cli.main import main
+from glassgpt.cli.profile import profiled
 from glassgpt.config import ModelConfig, TrainingConfig
 from glassgpt.device import choose_machine
+from glassgpt.errors import ConfigError
 from glassgpt.lab.bench import MachinePeak, Subject, attention_shape, machine_peak, measure_training, measure_writing
 from glassgpt.lab.forms import FORMS, Shape, measure_compiled, measure_forms
+from glassgpt.lab.profile import profile, save_every_for
 from glassgpt.lab.stopwatch import peak_memory, time_calls
+from glassgpt.lab.work import PARTS, work
 from glassgpt.model.build import build
+from glassgpt.model.count import flops_per_token
 
 CPU = torch.device("cpu")
 SHAPE = Shape(heads=2, head_width=4, tokens=16, contexts=(8, 16), device="cpu", precision="fp32", threads=1)
@@ -193,3 +198,48 @@ def test_peak_memory_is_that_of_the_block() -> None:
     assert large.size_bytes is not None
     assert small.size_bytes is not None
     assert large.size_bytes - small.size_bytes > 48 << 20
+
+
+def test_the_parts_of_a_step_add_up_to_it_and_the_model_is_as_before(subject: Subject) -> None:
+    before = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
+    seen = profile(subject, seconds=LITTLE)
+    assert sum(seen.parts.values()) == pytest.approx(seen.marked_s)
+    assert {part for part, _ in seen.parts} == set(PARTS)
+    there_and_back = {"embedding", "attention", "mlp", "norms, shifts", "head, loss"}
+    assert {part for part, way in seen.parts if way == "backward"} - {"the rest"} == there_and_back
+    assert all(0 < seconds < math.inf for seconds in seen.parts.values())
+    assert all(torch.equal(before[name], tensor) for name, tensor in subject.model.state_dict().items())
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_kv_heads": 1, "mlp": "swiglu"}, {"tie_weights": False, "mlp": "gelu"}])
+def test_the_work_of_all_parts_is_that_of_the_model(changes: dict[str, Any]) -> None:
+    config = ModelConfig(vocab_size=11, n_layers=3, d_model=8, n_heads=2, max_seq_len=16, **changes)
+    training = TrainingConfig(batch_size=4, seq_len=16, optimizer="adamw")
+    flops = sum(part.flops for part in work(config, training, half=False).values())
+    assert flops == 4 * 16 * flops_per_token(config, 16)
+
+
+def test_a_part_takes_at_least_what_it_multiplies_or_what_it_moves(subject: Subject) -> None:
+    part = work(subject.model.config, subject.training, half=False)["attention"]
+    assert part.limit_s(1.0, math.inf) == part.flops
+    assert part.limit_s(math.inf, 1.0) == part.moved_bytes
+
+
+def test_so_many_steps_between_checkpoints_keep_saving_below_a_share() -> None:
+    every = save_every_for(0.01, 0.5, 0.02)
+    assert 0.5 / (0.5 + every * 0.02) <= 0.01 < 0.5 / (0.5 + (every - 1) * 0.02)
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_profile_is_a_table_and_a_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    table, report = bench(capsys, "--profile", "--preset", "micro_gpt", "--device", "cpu")
+    assert max(map(len, table)) <= 80
+    assert [line[:16].strip() for line in table if line[:16].strip() in PARTS] == list(PARTS)
+    assert {row["part"] for row in report["profile"]["parts"]} == set(PARTS)
+    assert any(line.startswith("saving") and "of the run, every" in line for line in table)
+
+
+def test_a_bigram_model_is_not_taken_apart(subject: Subject) -> None:
+    bigram = replace(subject, model=build(ModelConfig(architecture="bigram", vocab_size=11, max_seq_len=16)))
+    with pytest.raises(ConfigError, match="the bigram model is one table"):
+        next(profiled(bigram, MachinePeak(flops_per_s=1e9, source=""), {}, seconds=LITTLE))

@@ -15,6 +15,7 @@ import glassgpt
 from glassgpt import settings
 from glassgpt.cli.chosen import chosen_checkpoint, refuse_other_tokenizer
 from glassgpt.cli.flags import Parser
+from glassgpt.cli.profile import profiled
 from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.errors import ConfigError
 from glassgpt.files import write_text
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from glassgpt.lab.bench import Subject, TrainingSpeed, WritingSpeed
     from glassgpt.lab.forms import Measured
 
-USAGE = "[RUN | --preset NAME] [--tokenizer FILE] [--seconds S] [--device NAME] [--precision NAME] [--json FILE]"
+USAGE = "[RUN | --preset NAME] [--profile] [--seconds S] [--device NAME] [--precision NAME] [--json FILE] ..."
 EPILOG = """\
 examples:
   glassgpt bench                              the default model with random weights, about a minute
   glassgpt bench runs/tales                   the model of a run, with its batch and context
   glassgpt bench --preset mini_gpt --seconds 10
+  glassgpt bench --profile                    what a step is spent on, part by part, beside what it could be
   glassgpt bench --seconds 1 | tail -n 1      the line of JSON
 """
 VOCAB_SIZE = 96  # of a model without a tokenizer: about the characters of an English text
@@ -50,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
 
     report: dict[str, Any] = {"glassgpt": glassgpt.__version__, "origin": origin}
     with switched_on(subject.machine):
-        for line in measured(subject, report, seconds=seconds):
+        for line in measured(subject, report, seconds=seconds, in_parts=asked["profile"]):
             print(line, flush=True)
     report["seconds"] = round(time.perf_counter() - begin, 1)
     line = json.dumps(report)
@@ -66,6 +68,7 @@ def _parser() -> Parser:
     add("RUN", nargs="?", help="a run folder or a checkpoint file; left out, the default model with random weights")
     add("--model", "--checkpoint", metavar="RUN", help="the same, as a flag")
     add("--preset", metavar="NAME", help="a preset's model with random weights")
+    add("--profile", action="store_true", help="take a training step apart, instead")
     add("--tokenizer", metavar="FILE", help="a tokenizer.json: the model's own, or the vocabulary of random weights")
     add("--seconds", metavar="S", default="3", help="about how long each part is measured (default: 3)")
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -120,7 +123,7 @@ def _random_model(asked: dict[str, Any]) -> tuple[RunConfig, str]:
     return config.but(model=config.model.but(vocab_size=vocab_size)), f"{name}, with random weights"
 
 
-def measured(subject: Subject, report: dict[str, Any], *, seconds: float) -> Iterator[str]:
+def measured(subject: Subject, report: dict[str, Any], *, seconds: float, in_parts: bool = False) -> Iterator[str]:
     """The table, line by line as it is measured; the same figures under their names go into the report."""
     from glassgpt.lab.bench import machine_peak, measure_training, measure_writing
 
@@ -128,6 +131,9 @@ def measured(subject: Subject, report: dict[str, Any], *, seconds: float) -> Ite
     peak = machine_peak(subject.machine, seconds=seconds / 3)
     report["peak"] = asdict(peak)
     yield f"peak        {peak.flops_per_s / 1e9:,.0f} GFLOP/s ({peak.source})"
+    if in_parts:
+        yield from profiled(subject, peak, report, seconds=seconds)
+        return
     yield ""
     writing = measure_writing(subject, seconds=seconds)
     training = measure_training(subject, peak, seconds=seconds)

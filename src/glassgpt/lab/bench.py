@@ -91,7 +91,7 @@ def machine_peak(machine: Machine, *, seconds: float) -> MachinePeak:
 
 def measure_training(subject: Subject, peak: MachinePeak, *, seconds: float) -> TrainingSpeed:
     training, machine = subject.training, subject.machine
-    trainer = _trainer(subject)
+    trainer = trainer_of(subject)
     steps = iter(range(1 << 62))
     with peak_memory(subject.device) as memory:
         timing = time_calls(lambda: trainer.take_step(next(steps)), seconds=seconds, device=subject.device)
@@ -110,7 +110,8 @@ def measure_training(subject: Subject, peak: MachinePeak, *, seconds: float) -> 
     )
 
 
-def _trainer(subject: Subject) -> Trainer:
+def trainer_of(subject: Subject) -> Trainer:
+    """The real step on random ids, on a copy of the model, which it hardly moves."""
     machine = subject.machine
     training = subject.training.but(learning_rate=NEXT_TO_NOTHING, muon_learning_rate=NEXT_TO_NOTHING)
     model = copy.deepcopy(subject.model)

@@ -108,3 +108,4 @@ def _train(model: Predictor, prepared: Prepared, machine: Machine, training: Tra
     )
     for step in range(training.max_steps):
         trainer.take_step(step)
+    trainer.losses()  # read here at last, for one that is no number is refused
