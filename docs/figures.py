@@ -32,7 +32,7 @@ from glassgpt.lab.baselines import ngram_loss
 from glassgpt.lab.panels import COLOURS, FAINT, INK, PAPER, TITLE
 from glassgpt.library import LanguageModel
 from glassgpt.model.attention import Attention, attend
-from glassgpt.model.layers import gelu, relu2
+from glassgpt.model.derivatives import gelu, relu2
 from glassgpt.model.rope import Rope, rotate
 from glassgpt.sampling.filters import apply_temperature, odds
 from glassgpt.training.evaluate import score_stories

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -58,6 +60,33 @@ def test_compilation_is_for_long_runs_on_cuda_or_for_who_asks(monkeypatch: pytes
     assert not device.choose_compile(TrainingConfig(max_steps=5000), CPU)[0]
     assert device.choose_compile(TrainingConfig(compile="on"), CPU)[0]
     assert not device.choose_compile(TrainingConfig(max_steps=5000, compile="off"), CUDA)[0]
+
+
+def test_the_switches_are_thrown_back_when_the_work_is_done() -> None:
+    machine = device.choose_machine(TrainingConfig(threads=1), "cpu")
+    before = (torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32)
+    with device.switched_on(machine):
+        assert (torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32) == (1, True)
+    assert (torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32) == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library keeps the memory")
+def test_memory_that_one_step_frees_is_there_for_the_next_and_need_not_be_cleared_again() -> None:
+    program = """
+import resource, torch
+from glassgpt import device
+from glassgpt.config import TrainingConfig
+with device.switched_on(device.choose_machine(TrainingConfig(threads=1), "cpu")):
+    for _ in range(3):  # until it has found its place
+        torch.ones(16 << 20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(16 << 20)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""  # in a process of its own: one that has lived long may have no room in one piece
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    pages = 64 << 20 >> 12
+    assert int(told.stdout) < 5 * pages / 2  # a system short of memory may take some of it back
 
 
 def test_autocast_computes_in_the_chosen_precision() -> None:

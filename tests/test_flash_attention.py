@@ -87,10 +87,23 @@ def test_dropout_drops_weights_of_attention_and_keeps_the_mean() -> None:
     assert ((runs.mean(0) - exact_BHTK).abs() < 5 * runs.std(0) / math.sqrt(2000) + 1e-6).all()
 
 
-def test_auto_is_by_hand_on_cpu_in_half_precision_and_nowhere_else() -> None:
+def test_in_blocks_the_lean_form_drops_what_the_plain_one_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    heads, results = random_heads(), []
+    for leanly in (True, False):
+        monkeypatch.setattr(attention, "by_hand", lambda _, leanly=leanly: leanly)
+        torch.manual_seed(1)
+        answers_BHTK = attend_causally(*heads, dropout=0.3)
+        results.append([answers_BHTK, *torch.autograd.grad(answers_BHTK.square().sum(), heads)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_auto_is_by_hand_on_cpu_in_half_precision_or_with_dropout_and_nowhere_else() -> None:
     assert is_faster_by_hand(torch.empty(1, 1, 1, 2, dtype=torch.bfloat16))
+    assert is_faster_by_hand(torch.empty(1, 1, 1, 2), dropout=0.1)
     assert not is_faster_by_hand(torch.empty(1, 1, 1, 2))
-    assert not is_faster_by_hand(torch.empty(1, 1, 1, 2, dtype=torch.bfloat16, device="meta"))
+    assert not is_faster_by_hand(torch.empty(1, 1, 1, 2, dtype=torch.bfloat16, device="meta"), dropout=0.1)
 
 
 @pytest.mark.parametrize(

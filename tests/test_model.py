@@ -14,6 +14,7 @@ from glassgpt.model.attention import Attention
 from glassgpt.model.bigram import Bigram
 from glassgpt.model.cache import Cache
 from glassgpt.model.count import block_activations, cache_bytes, count_parameters, flops_per_token, training_bytes
+from glassgpt.model.dropout import Dropout
 from glassgpt.model.gpt import GPT
 from glassgpt.model.init import initialize
 
@@ -115,7 +116,7 @@ def test_a_new_model_believes_nothing(form: str, sizes: tuple[int, int, int]) ->
     ids_BT, targets_BT = (torch.randint(65, (4, 64), generator=rng) for _ in range(2))
     with torch.no_grad():
         _, loss = GPT(config, seed=1)(ids_BT, targets_BT)
-    assert abs(loss.item() - math.log(65)) < 0.06
+    assert abs(loss.item() - math.log(65)) < (0.06 if config.tie_weights else 1e-5)
 
 
 def test_weights_are_a_function_of_the_seed_and_leave_the_global_dice_alone() -> None:
@@ -135,6 +136,12 @@ def test_residual_outputs_start_smaller_the_deeper_the_model() -> None:
     for part in ("attention.out", "mlp.down"):
         ratio = deep[f"blocks.0.{part}.weight"].std() / shallow[f"blocks.0.{part}.weight"].std()
         assert ratio.item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_new_block_of_an_untied_model_passes_on_what_it_got() -> None:
+    model, x_BTD = GPT(config_of("shifted"), seed=1), torch.randn(B, T, D)
+    rotation = model.rope(torch.arange(T).unsqueeze(0), dtype=x_BTD.dtype) if model.rope else None
+    assert torch.equal(model.blocks[0](x_BTD, rotation, None, None), x_BTD)
 
 
 # --- the cache ------------------------------------------------------------------------------------------------------
@@ -263,7 +270,7 @@ def test_checkpointing_keeps_less() -> None:
 def test_dropout_is_for_training_only_and_reaches_every_place_that_gpt2_has() -> None:
     model = model_of("gpt2", dropout=0.5).eval()
     assert torch.equal(model(random_ids(B, T))[0], model(random_ids(B, T))[0])
-    places = {name for name, part in model.named_modules() if isinstance(part, torch.nn.Dropout)}
+    places = {name for name, part in model.named_modules() if isinstance(part, Dropout)}
     assert places == {"dropout"} | {f"blocks.{n}.{part}.dropout" for n in range(L) for part in ("attention", "mlp")}
     attention = Attention(model.config.but(dropout=0.5))
     initialize(torch.nn.ModuleDict({"attention": attention}), model.config, rng=torch.Generator())
@@ -292,9 +299,9 @@ def test_the_model_compiles_whole(form: str) -> None:
     torch.compiler.reset()
     model, ids_BT = model_of(form), random_ids(B, T)
     whole = torch.compile(model, fullgraph=True, backend="eager", dynamic=False)  # a break in the graph would raise
+    torch.testing.assert_close(whole(ids_BT, ids_BT), model(ids_BT, ids_BT))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits_BTV, loss = whole(ids_BT, ids_BT)
-        torch.testing.assert_close((logits_BTV, loss), model(ids_BT, ids_BT))
+        _, loss = whole(ids_BT, ids_BT)
     loss.backward()
 
 

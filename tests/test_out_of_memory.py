@@ -108,7 +108,7 @@ def test_a_memory_that_fills_up_later_repeats_that_step_with_the_same_windows(te
     with room_for(4, from_call=7):
         narrow = run(text, tmp_path / "narrow", dropout=0.0)
     assert losses(narrow)[:7] == losses(roomy)[:7]
-    assert losses(narrow)[7:] == pytest.approx(losses(roomy)[7:], rel=1e-5)  # sums in another order
+    assert losses(narrow)[7:] == pytest.approx(losses(roomy)[7:], rel=2e-4)  # sums in another order, and bf16 in Muon
     assert "grad_accum: 2  # out of memory at step 8\n" in (tmp_path / "narrow" / "config.yaml").read_text()
 
 

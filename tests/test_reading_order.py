@@ -23,26 +23,27 @@ ORDER = """
     data.download data.reading data.source data.hub data.rows data.sources
     data.tokenfiles data.prepare data.export data.batches
 
-    model.layers model.rope model.cache model.attention model.init model.base model.bigram model.chain model.gpt
-    model.build model.count
+    model.derivatives model.dropout model.lean model.layers model.rope model.cache model.attention model.init
+    model.base model.bigram model.chain model.gpt model.build model.count model.product model.decoder
 
     device torchfile checkpoint
 
-    sampling.filters sampling.reader sampling.generate
+    sampling.filters sampling.reader sampling.generate sampling.price
 
-    training.events training.muon training.optim training.schedule training.parallel training.step
-    training.evaluate training.metrics training.clock training.signals training.publish training.chosen training.run
+    training.events training.muon training.optim training.schedule training.hindsight training.parallel training.step
+    training.evaluate training.metrics training.clock training.signals training.publish training.chosen
+    training.deadline training.planning training.compiling training.run
     training.samples training.desk training.loop
 
     lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.track lab.stopwatch lab.forms lab.bench
-    lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study lab.stopping lab.trial
-    lab.sweep_plot lab.sweep
+    lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study lab.stopping
+    lab.trial lab.sweep_plot lab.sweep
 
     library glassgpt
 
     cli.terminal cli.chosen cli.flags cli.display
-    cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.bench cli.data cli.tokenizer cli.sweep cli.doctor
-    cli.main cli.doors __main__
+    cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.profile cli.bench cli.data cli.tokenizer cli.sweep
+    cli.doctor cli.main cli.doors __main__
 """
 READING_ORDER = ORDER.split()
 EMPTY = {"text", "data", "model", "sampling", "training", "lab", "cli"}  # packages whose __init__ stays empty

@@ -82,7 +82,7 @@ def test_an_alias_and_its_field_may_agree_but_not_differ() -> None:
         ({"d_modle": 64}, "did you mean d_model?"),
         ({"n_heads": 3, "d_model": 128}, "d_model=128 does not split into n_heads=3; d_model=132 would"),
         ({"dropout": 1.5}, "dropout=1.5: it should be less than 1"),
-        ({"mlp": "gellu"}, "mlp='gellu': it should be 'gelu', 'relu2' or 'swiglu'"),
+        ({"mlp": "gellu"}, "mlp='gellu': it should be 'gelu', 'gelu_exact', 'relu2' or 'swiglu'"),
         ({"seq_len": 1024}, "seq_len=1024 is longer than max_seq_len=256"),
         ({"epochs": 3}, "give iters_per_epoch or max_steps"),
         ({"epochs": "many", "iters_per_epoch": 3}, "no whole numbers"),

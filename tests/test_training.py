@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from glassgpt.checkpoint import load_checkpoint
 from glassgpt.config import ModelConfig, TrainingConfig
 from glassgpt.data.batches import Batches
-from glassgpt.device import choose_machine
+from glassgpt.device import Machine, choose_machine
 from glassgpt.errors import ConfigError, DivergenceError, RunError
 from glassgpt.model.gpt import GPT
 from glassgpt.settings import resolve
 from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped
+from glassgpt.training.hindsight import MOST_UNREAD
 from glassgpt.training.loop import train
-from glassgpt.training.metrics import Progress
+from glassgpt.training.metrics import TIME_COLUMNS, Progress
 from glassgpt.training.optim import Optimizers, is_hidden_matrix
 from glassgpt.training.schedule import learning_rate_share
 from glassgpt.training.step import Trainer, chance
@@ -149,6 +150,85 @@ def test_a_loss_that_is_no_number_changes_no_weight() -> None:
         trained.take_step(3)
     for name, parameter in trained.model.named_parameters():
         assert torch.equal(parameter, before[name]) or name == "final_norm.weight"
+
+
+@pytest.fixture
+def lagging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CUDA device: the host reads nothing until it has to."""
+    monkeypatch.setattr(Machine, "lags_behind", True)
+
+
+def falling_over(trained: Trainer, *, at: set[int]) -> list[float]:
+    """Take six steps, of which some lose their numbers; the losses as they are read at the end."""
+    model, steps = trained.model, iter(range(6))
+
+    def forward(ids_BT: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_BTV, loss = model(ids_BT, targets_BT)
+        return logits_BTV, loss * (math.inf if next(steps) in at else 1.0)
+
+    trained.forward = forward
+    for step in range(6):
+        trained.take_step(step)
+    return trained.losses()
+
+
+def everything(trained: Trainer) -> dict[str, torch.Tensor]:
+    whole = dict(trained.model.named_parameters()) | trained.optimizers.state()
+    return {name: tensor.detach().clone() for name, tensor in whole.items()}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_lost_step_that_is_read_late_has_changed_nothing_and_nor_have_those_after_it(
+    lagging: None, optimizer: str
+) -> None:
+    trained, until_then = (trainer(optimizer=optimizer, weight_decay=0.1) for _ in range(2))
+    for step in range(3):
+        until_then.take_step(step)
+    with pytest.raises(DivergenceError, match=r"step 4: loss=inf"):
+        falling_over(trained, at={3})
+    after, before = everything(trained), everything(until_then)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_lost_run_ends_even_if_nobody_reads(lagging: None) -> None:
+    trained = trainer()
+    with torch.no_grad():
+        trained.model.get_parameter("final_norm.weight")[0] = math.nan
+    for step in range(MOST_UNREAD - 1):
+        trained.take_step(step)
+    with pytest.raises(DivergenceError, match=r"step 1: "):
+        trained.take_step(MOST_UNREAD - 1)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_with_a_loss_scaler_only_the_step_that_overflowed_is_skipped(optimizer: str) -> None:
+    trained, without = (trainer(optimizer=optimizer) for _ in range(2))
+    trained.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    trained.__post_init__()
+    assert len(falling_over(trained, at={0, 2})) == 6
+    assert trained.scaler.get_scale() == 1.0  # halved twice
+    for step in (1, 3, 4, 5):
+        without.take_step(step)
+    for name, tensor in everything(without).items():
+        torch.testing.assert_close(everything(trained)[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_that_reads_its_losses_late_is_the_same_to_the_last_bit(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    for name, late in (("at once", False), ("late", True)):
+        monkeypatch.setattr(Machine, "lags_behind", late)
+        run(rhyme, tmp_path / name, optimizer=optimizer, weight_decay=0.1, log_every=7)
+    one, other = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("at once", "late"))
+    assert one.metrics["history"] == other.metrics["history"]
+    for saved, same in ((one.weights, other.weights), (one.optimizer, other.optimizer)):
+        assert all(torch.equal(tensor, same[name]) for name, tensor in saved.items())
+    logs = [[line.split(",") for line in (tmp_path / name / "log.csv").read_text("utf-8").splitlines()]
+            for name in ("at once", "late")]  # fmt: skip
+    timed = {place for place, column in enumerate(logs[0][0]) if column in TIME_COLUMNS}
+    first, second = ([[cell for place, cell in enumerate(row) if place not in timed] for row in log] for log in logs)
+    assert first == second
 
 
 schedules = st.builds(

@@ -116,8 +116,9 @@ def neox_weights(model: GPT, *, head: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_rotary_form_is_gpt_neox_with_sequential_residuals(tied: bool) -> None:
-    ours = random_model(position="rope", norm="layernorm", mlp="gelu", bias=True, tie_weights=tied)
+@pytest.mark.parametrize(("mlp", "hidden_act"), [("gelu", "gelu_pytorch_tanh"), ("gelu_exact", "gelu")])
+def test_the_rotary_form_is_gpt_neox_with_sequential_residuals(mlp: str, hidden_act: str, tied: bool) -> None:
+    ours = random_model(position="rope", norm="layernorm", mlp=mlp, bias=True, tie_weights=tied)
     theirs = transformers.GPTNeoXForCausalLM(
         transformers.GPTNeoXConfig(
             vocab_size=V,
@@ -126,7 +127,7 @@ def test_the_rotary_form_is_gpt_neox_with_sequential_residuals(tied: bool) -> No
             num_attention_heads=4,
             intermediate_size=40,
             max_position_embeddings=17,
-            hidden_act="gelu_pytorch_tanh",
+            hidden_act=hidden_act,
             rotary_pct=1.0,
             use_parallel_residual=False,
             tie_word_embeddings=tied,

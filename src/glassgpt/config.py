@@ -17,6 +17,7 @@ CountOrZero = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weights = Literal["fp32", "bf16", "int8"]
 
 
 PUBLISHABLE = (".safetensors", ".pt", ".csv")  # what a run can leave in other places: its best checkpoint, its log
@@ -57,7 +58,9 @@ class ModelConfig(Piece):
     position: Literal["learned", "rope"] = field("rope", "how the model knows the order of tokens")
     rope_base: Positive = field(10_000.0, "slowest wavelength of the rotary positions, as a base")
     norm: Literal["layernorm", "rmsnorm"] = field("rmsnorm", "the normalisation before each part")
-    mlp: Literal["gelu", "relu2", "swiglu"] = field("swiglu", "the MLP's form: gelu, relu2 (squared ReLU) or swiglu")
+    mlp: Literal["gelu", "gelu_exact", "relu2", "swiglu"] = field(
+        "swiglu", "the MLP's form: gelu (GPT-2's tanh), gelu_exact, relu2 (squared ReLU) or swiglu"
+    )
     bias: bool = field(False, "biases in linear layers and layer norms")
     tie_weights: bool = field(True, "one matrix for the token embedding and the output")
     qk_norm: bool = field(True, "RMS-normalise queries and keys in every head")
@@ -121,10 +124,15 @@ class TrainingConfig(Piece):
     grad_accum: Count = field(1, "micro-batches that a batch is split into, to save memory")
     learning_rate: Positive = field(1e-2, "peak learning rate (of AdamW; with muon, of what is no hidden matrix)")
     muon_learning_rate: Positive = field(0.02, "peak learning rate of the hidden matrices when optimizer is muon")
+    muon_momentum: Annotated[float, Field(ge=0, lt=1)] = field(0.95, "muon's memory of gradients; less in short runs")
     min_lr_ratio: Share = field(0.0, "where the learning rate ends, as a share of the peak")
     schedule: Literal["cosine", "linear", "constant"] = field("linear", "how the learning rate falls after warmup")
     decay_fraction: Share = field(0.7, "last share of the steps over which it falls; before, it stays at the peak")
     max_steps: Count = field(960, "optimizer steps of the whole run")
+    schedule_steps: Count | None = field(None, "steps that the schedule is made for; left out, max_steps")
+    minutes: Positive | None = field(
+        None, "how long the run may take: sizes, rates and steps that are not set are chosen to make the best of it"
+    )
     warmup_steps: CountOrZero = field(0, "steps over which the learning rate rises from zero")
     weight_decay: NotNegative = field(0.0, "decay of matrices, never of biases and norms")
     beta1: Annotated[float, Field(ge=0, lt=1)] = field(0.9, "AdamW's memory of gradients")
@@ -169,6 +177,9 @@ class SamplingConfig(Piece):
     stop: tuple[str, ...] = field((), "texts at which a sample ends (and which it does not show)")
     num_samples: Count = field(1, "how many samples to write, side by side")
     seed: CountOrZero = field(1, "of the draws; the same seed writes the same text")
+    weights: Weights = field(
+        "fp32", "bits of the weights: fp32 as trained; bf16 and int8 write faster, and a bit worse"
+    )
 
 
 class RunConfig(Piece):

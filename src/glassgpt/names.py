@@ -18,7 +18,7 @@ ALIASES: dict[str, str] = {
     "n_inner": "d_ff", "intermediate_size": "d_ff",
     "activation": "mlp", "weight_tying": "tie_weights", "rope_theta": "rope_base",
     "max_iters": "max_steps", "iters": "max_steps", "steps": "max_steps",
-    "warmup_iters": "warmup_steps",
+    "warmup_iters": "warmup_steps", "lr_decay_iters": "schedule_steps",
     "eval_interval": "eval_every", "eval_iters": "eval_batches",
     "log_interval": "log_every", "save_interval": "save_every", "sample_interval": "sample_every",
     "lr": "learning_rate", "min_lr": "min_lr_ratio", "lr_schedule": "schedule", "lr_scheduler": "schedule",

@@ -139,9 +139,15 @@ def _default_of(info: FieldInfo) -> str:
 
 
 def add_run_settings(parser: Parser) -> None:
-    """Every setting of a run, grouped as the configuration is, and everybody's names for them."""
+    """Every setting of a run, grouped as the configuration is, and everybody's names for them.
+
+    A verb that has its own meaning for a name (the minutes of a sweep) has said so before.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
+    taken = {action.dest for action in parser._actions}
     for piece, name, info in settings.fields():
+        if name in taken:
+            continue
         title = str(settings.PIECES[piece].__doc__) if piece in settings.PIECES else "the run"
         group = groups.setdefault(piece, parser.add_argument_group(title)) if piece not in groups else groups[piece]
         parser.add_field(group, name, info)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ examples:
   glassgpt train                                    a first model, of the built-in stories
   glassgpt train book.txt                           a model of your own text, into runs/book
   glassgpt train poems/ 'notes/*.md' --out runs/me  folders and patterns work too
+  glassgpt train book.txt --minutes 10              the best model that this machine can train in that time
   glassgpt train --preset mini_gpt --max-steps 400  a preset, and one setting over it
   glassgpt train --resume runs/book                 go on after Ctrl-C
   glassgpt train --resume runs/book --max-steps 2000  ... and longer than planned
@@ -69,6 +71,7 @@ def _follow(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    began = time.monotonic()
     asked = _parser().read(argv)
     data = asked.pop("DATA")
     resume, overwrite, numbered = asked.pop("resume"), asked.pop("overwrite"), asked.pop("numbered")
@@ -84,11 +87,12 @@ def _run(argv: Sequence[str]) -> int:
         folder = find_run(resume or None)
         return _show(_resume(folder, _shortened(folder, settings.canonical(asked, place="the command"))))
     chosen = settings.resolve(preset=preset, file=file, flags=asked)
-    if preset is None and file is None and {"data", "dataset", "input"} & asked.keys() and settings.presets():
-        print("default settings; --preset NAME takes others, and --help lists them")
+    named = preset or file or chosen.config.training.minutes
+    if not named and {"data", "dataset", "input"} & asked.keys() and settings.presets():
+        print("default settings; --minutes M makes the most of so much time, --preset NAME takes others")
     if "GLASSGPT_MAX_STEPS" in chosen.origins.values():
         aside(f"GLASSGPT_MAX_STEPS is set: this run takes {chosen.config.training.max_steps} steps and no more")
-    return _show(_train(chosen, overwrite=overwrite, numbered=numbered))
+    return _show(_train(chosen, overwrite=overwrite, numbered=numbered, began=began))
 
 
 def _parser() -> Parser:
@@ -123,12 +127,13 @@ def _shortened(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {"max_steps": min(int(changes["max_steps"]), reached + most)}
 
 
-def _train(chosen: settings.Settings, *, overwrite: bool, numbered: bool) -> Iterator[Event]:
+def _train(chosen: settings.Settings, *, overwrite: bool, numbered: bool, began: float) -> Iterator[Event]:
     from glassgpt.lab.track import require_trackers
     from glassgpt.training.loop import train
 
     require_trackers(chosen.config)
-    return train(chosen, overwrite=overwrite, numbered=numbered, say=announce() if my_team().leads else None)
+    say = announce() if my_team().leads else None
+    return train(chosen, overwrite=overwrite, numbered=numbered, say=say, began=began)
 
 
 def _resume(folder: Path, flags: dict[str, Any]) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from glassgpt.errors import ConfigError
 from glassgpt.model.attention import Attention
 from glassgpt.model.base import Predictor
 from glassgpt.model.cache import Cache, LayerCache
+from glassgpt.model.dropout import Dropout
 from glassgpt.model.init import initialize
 from glassgpt.model.layers import TokenShift, embedding, linear, mlp, norm
 from glassgpt.model.rope import Rope, Rotation
@@ -65,7 +66,7 @@ class GPT(Predictor):
         self.position_embedding = embedding(config.max_seq_len, config.d_model) if learned else None
         self.rope = None if learned else Rope(config.head_width, config.max_seq_len, base=config.rope_base)
         self.embedding_shift = token_shift(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm(config)
         self.head = None if config.tie_weights else linear(config.d_model, self.vocab_size, bias=False)

@@ -1,8 +1,8 @@
 """How large the first weights are, and why.
 
-A network of random weights should pass signals on at the size they came in, and
-should begin by believing nothing: its first loss is near ln(vocabulary), that of
-even odds. The dice are an argument; the same seed gives the same weights anywhere.
+A network of random weights should pass signals on at the size they came in, and should begin by believing nothing:
+its first loss is near ln(vocabulary), that of even odds. The dice are an argument; the same seed gives the same
+weights anywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def initialize(model: nn.Module, config: ModelConfig, *, rng: torch.Generator) -
             weight.zero_()  # nothing leans anywhere yet
         elif part.endswith("norm"):
             weight.fill_(1.0)  # a norm only normalises, to begin with
+        elif part in {"out", "down", "head"} and not config.tie_weights:
+            weight.zero_()  # every block begins by passing on what it got, and the odds begin exactly even
         elif part.endswith("shift"):
             start_shift(weight, share=0.5 if part == "embedding_shift" else 0.3)
         else:
@@ -32,7 +34,9 @@ def initialize(model: nn.Module, config: ModelConfig, *, rng: torch.Generator) -
 
 def spread(part: str, config: ModelConfig) -> float:
     """The standard deviation of a matrix's first values."""
-    if part.endswith("embedding") or part == "head":
+    if part.endswith("embedding") and not config.tie_weights:
+        return 0.5  # only an input, and normalised before it is used: large enough that steps do not throw it about
+    if part.endswith("embedding"):
         # A normalised stream times this gives first logits with a spread of 1/4 at every width: odds that are nearly
         # even, 0.03 nats above ln(vocabulary). A tied embedding is the output too, so it follows the same rule.
         return 0.25 / math.sqrt(config.d_model)
@@ -40,7 +44,9 @@ def spread(part: str, config: ModelConfig) -> float:
     # width. At 768 this is 0.018, where GPT-2 has 0.02; at 128, where 0.02 would be faint, it is 0.044.
     std = 0.5 / math.sqrt(config.d_model)
     if part in {"out", "down"}:
-        std /= math.sqrt(2 * config.n_layers)  # so many of these add up in the residual stream (GPT-2, section 2.3)
+        # So many of these add up in the residual stream (GPT-2, section 2.3). At zero, a tied model would begin by
+        # expecting every token again: its stream would be the token's own row, which matches itself best.
+        std /= math.sqrt(2 * config.n_layers)
     return std
 
 

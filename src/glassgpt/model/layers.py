@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from glassgpt.config import ModelConfig
+from glassgpt.model.derivatives import gelu, plain_shift, relu2, rms_norm, shift
+from glassgpt.model.dropout import Dropout
+from glassgpt.model.lean import Bend, bend_and_narrow
 
 
 def linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
@@ -27,9 +30,8 @@ def linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
 
 
 def embedding(entries: int, width: int) -> nn.Embedding:
-    """A table with one row of numbers per entry, born blank like `linear`."""
-    blank: nn.Embedding = skip_init(nn.Embedding, entries, width)  # type: ignore[no-untyped-call]
-    return blank
+    """A table with one row of numbers per entry, born blank like `linear` (`skip_init` would load a compiler here)."""
+    return nn.Embedding(entries, width, _weight=torch.empty(entries, width))
 
 
 class LayerNorm(nn.Module):
@@ -53,11 +55,14 @@ class RMSNorm(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         # The weight follows the input: torch refuses its fused kernel, with a warning, where the two differ in dtype.
-        return F.rms_norm(x_BTD, self.weight.shape, self.weight.to(x_BTD.dtype), eps=1e-6)
+        return rms_norm(x_BTD, self.weight.to(x_BTD.dtype))
 
 
 def norm(config: ModelConfig) -> LayerNorm | RMSNorm:
     return RMSNorm(config.d_model) if config.norm == "rmsnorm" else LayerNorm(config.d_model, bias=config.bias)
+
+
+BENDS: dict[str, Bend] = {"gelu": gelu, "gelu_exact": F.gelu, "relu2": relu2}
 
 
 class MLP(nn.Module):
@@ -65,14 +70,13 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.bend = {"gelu": gelu, "relu2": relu2}[config.mlp]
+        self.bend = BENDS[config.mlp]
         self.up = linear(config.d_model, config.mlp_width, bias=config.bias)
         self.down = linear(config.mlp_width, config.d_model, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        hidden_BTF = self.bend(self.up(x_BTD))
-        y_BTD: Tensor = self.dropout(self.down(hidden_BTF))
+        y_BTD: Tensor = self.dropout(bend_and_narrow(self.bend, self.down.weight, self.down.bias, self.up(x_BTD)))
         return y_BTD
 
 
@@ -84,20 +88,16 @@ class SwiGLU(nn.Module):
         self.gate = linear(config.d_model, config.mlp_width, bias=config.bias)
         self.up = linear(config.d_model, config.mlp_width, bias=config.bias)
         self.down = linear(config.mlp_width, config.d_model, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        hidden_BTF = F.silu(self.gate(x_BTD)) * self.up(x_BTD)
-        y_BTD: Tensor = self.dropout(self.down(hidden_BTF))
+        gate_BTF, up_BTF = self.gate(x_BTD), self.up(x_BTD)
+        y_BTD: Tensor = self.dropout(bend_and_narrow(swiglu, self.down.weight, self.down.bias, gate_BTF, up_BTF))
         return y_BTD
 
 
-def gelu(x_BTF: Tensor) -> Tensor:
-    return F.gelu(x_BTF, approximate="tanh")  # GPT-2 was trained with this approximation, and so are we
-
-
-def relu2(x_BTF: Tensor) -> Tensor:
-    return F.relu(x_BTF).square()
+def swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
+    return F.silu(gate_BTF) * up_BTF
 
 
 def mlp(config: ModelConfig) -> MLP | SwiGLU:
@@ -123,15 +123,12 @@ class TokenShift(nn.Module):
         self.weight = nn.Parameter(torch.zeros(steps, width))
 
     def forward(self, x_BTD: Tensor, past: Past | None = None) -> Tensor:
-        steps, T = len(self.weight), x_BTD.shape[1]
+        weight_ND = self.weight.to(x_BTD.dtype)
         if past is None:
-            all_BSD = F.pad(x_BTD, (0, 0, steps, 0))
-        else:
-            all_BSD = torch.cat((past.recall(x_BTD, steps=steps), x_BTD), dim=1)
-        y_BTD = x_BTD
-        for back, weight_D in enumerate(self.weight.to(x_BTD.dtype), start=1):
-            y_BTD = torch.addcmul(y_BTD, all_BSD[:, steps - back : steps - back + T], weight_D)
-        return y_BTD
+            return shift(x_BTD, weight_ND)
+        steps = len(weight_ND)
+        all_BSD = torch.cat((past.recall(x_BTD, steps=steps), x_BTD), dim=1)
+        return plain_shift(all_BSD, weight_ND)[:, steps:]
 
 
 def cross_entropy(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 from glassgpt.config import DataConfig, RunConfig
+from glassgpt.data import tales
 from glassgpt.data.prepare import Prepared, prepare
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.data.source import Source
@@ -17,6 +18,8 @@ from glassgpt.device import Machine
 from glassgpt.errors import ConfigError, TokenizerError
 from glassgpt.runs import RUNS
 from glassgpt.settings import Settings, assemble, flat
+from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
+from glassgpt.training.parallel import Team
 
 
 def settle(settings: Settings, say: Watcher | None = None) -> tuple[Settings, list[str]]:
@@ -83,6 +86,22 @@ def resolve_measured(settings: Settings, machine: Machine, prepared: Prepared) -
         "sample_prompt": _sample_prompt(settings, prepared),
     }
     return assemble(flat(settings.config) | chosen)
+
+
+def held_out_of(config: RunConfig, machine: Machine, prepared: Prepared, team: Team) -> HeldOut:
+    training = config.training
+    if not is_tales(prepared):
+        return HeldOutText(
+            ids=prepared.val_ids, seq_len=training.seq_len, batch_size=training.batch_size, machine=machine,
+            most_batches=training.eval_batches, team=team,
+        )  # fmt: skip
+    stories = tales.apart(prepared.tokenizer.decode(prepared.val_ids.tolist()))
+    if training.eval_batches:
+        stories = stories[: training.eval_batches * training.batch_size]
+    return HeldOutTales(
+        stories=stories, tokenizer=prepared.tokenizer, context=training.seq_len, batch_size=training.batch_size,
+        machine=machine, floor=tales.floor(stories), team=team,
+    )  # fmt: skip
 
 
 def _sample_prompt(settings: Settings, prepared: Prepared) -> str:

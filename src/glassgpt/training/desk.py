@@ -32,21 +32,23 @@ class Desk:
             self.log = Log(run.folder.log, up_to_step=run.progress.step)
             self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
         self.clock = Clock(before=run.progress.seconds)
+        self.loss = 0.0  # of the last step that was heard of
         self.warned_of_step = 0
         self.warned_of_nonsense = False
         self.published: dict[str, Path] = {}  # copies in other places, by the name that they were asked for
 
     def take_step(self) -> Iterator[Event]:
         run, progress = self.run, self.run.progress
+        if run.keep_time() and self.writes:
+            write_text(run.folder.config, to_yaml(run.config, run.origins))
         with self.clock.stepping():
             result = run.trainer.take_step(progress.step)
-            loss = float(result.loss)
+            if self._is_told(progress.step + 1):
+                self._hear_losses()
         yield from self._tell_what_gave_way()
         progress.step += 1
         if progress.step == 1:
-            yield from _check_first_loss(loss, run)
-        loss *= run.loss_unit
-        progress.add_batch_loss(loss)
+            yield from _check_first_loss(self.loss, run)
         evaluated = None
         if self._due(run.config.training.eval_every):
             evaluated = self._evaluate()
@@ -54,7 +56,7 @@ class Desk:
             yield from self._warn_of_overfitting()
             yield from self._warn_of_nonsense(evaluated.val_loss)
         if evaluated or self._due(run.config.training.log_every):
-            yield self._record(result, loss, evaluated)
+            yield self._record(result, self.loss * run.loss_unit, evaluated)
         if self._due(run.config.training.sample_every):
             yield from self._sample()
         progress.seconds = self.clock.seconds()
@@ -73,8 +75,20 @@ class Desk:
         if run.config is not before and self.writes:
             write_text(run.folder.config, to_yaml(run.config, run.origins))
 
-    def _due(self, every: int) -> bool:
-        step = self.run.progress.step
+    def _hear_losses(self) -> None:
+        """Of the steps since the last time; seldom, for an accelerator is waited for."""
+        for loss in self.run.trainer.losses():
+            self.run.progress.add_batch_loss(loss * self.run.loss_unit)
+            self.loss = loss
+
+    def _is_told(self, step: int) -> bool:
+        """Whether anything at all is due after it, or it is the first."""
+        training = self.run.config.training
+        every = (training.eval_every, training.log_every, training.sample_every, training.save_every)
+        return step == 1 or any(self._due(steps, step) for steps in every)
+
+    def _due(self, every: int, step: int | None = None) -> bool:
+        step = self.run.progress.step if step is None else step
         return step == self.run.config.training.max_steps or (every > 0 and step % every == 0)
 
     def _evaluate(self) -> Evaluated:
@@ -139,6 +153,7 @@ class Desk:
             yield from self._publish(logs=False)
 
     def save_last(self) -> Iterator[Saved]:
+        self._hear_losses()  # before weights are trusted that may have gone nowhere
         self.run.progress.seconds = self.clock.seconds()
         if self.writes:
             save_checkpoint(self.run.folder.last, self.run.checkpoint(with_optimizer=True))

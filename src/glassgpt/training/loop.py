@@ -9,6 +9,7 @@ Of several processes (`parallel.py`) the first tells the story; the others yield
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,21 +30,27 @@ from glassgpt.training.signals import Interrupts
 
 
 def train(
-    settings: Settings, *, overwrite: bool = False, numbered: bool = False, say: Watcher | None = None
+    settings: Settings,
+    *,
+    overwrite: bool = False,
+    numbered: bool = False,
+    say: Watcher | None = None,
+    began: float | None = None,
 ) -> Iterator[Event]:
     """A new run. Nothing is written before the configuration and the text were found good.
 
     `numbered`: where the folder is taken, the run goes to NAME-2, NAME-3 and so on, instead of being refused. `say`
-    hears of the progress of a long preparation (what is done, and which share of it), before any event.
+    hears of the progress of a long preparation (what is done, and which share of it), before any event. The time of a
+    run of `minutes` counts from `began`, on the monotonic clock; left out, from now.
     """
-    team = my_team()
+    team, began = my_team(), time.monotonic() if began is None else began
     with assembled(team), ExitStack() as held:
         with team.same_fate():
             settings, notes = team.leader_first(lambda: settle(settings, say))
             path = folder_of(settings.config)
             if team.leads and not numbered:
                 claim(path, overwrite=overwrite)  # a long preparation should not end in a refusal
-            run = new_run(settings, team, say)
+            run = new_run(settings, team, say, began=began)
         run.notes = [*notes, *run.notes]
         first_digest = team.as_leader_says(digest_of(run.prepared))
         with team.same_fate():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,10 +21,10 @@ ROUNDS = 5  # then what was above 0.003 of a matrix's length lies between 0.68 a
 
 
 class Move(NamedTuple):
-    """One part of one parameter, and where it should go; both lying on their long side."""
+    """One part of one parameter, and where it should go."""
 
     weight: Tensor  # a view: what is added to it moves the parameter
-    direction: Tensor
+    direction: Tensor  # on its long side, however the weight lies
     learning_rate: float
 
 
@@ -55,29 +56,48 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; there is no closure to call."""
+        """Move every parameter that has a gradient; there is no closure to call.
+
+        Nothing is moved, nor remembered, where `found_inf` (the name that torch's fused optimizers listen to) is 1: a
+        number on the device, so that the host need not wait to learn it.
+        """
+        skip: Tensor | None = getattr(self, "found_inf", None)
         moves_of_shape: dict[torch.Size, list[Move]] = defaultdict(list)
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    direction = self._push(parameter, group["momentum"])
-                    for move in split(parameter, direction, rows=group["rows"], learning_rate=group["lr"]):
-                        moves_of_shape[move.direction.shape].append(move)
+            for parameter, direction in self._push(group, skip):
+                for move in split(parameter, direction, rows=group["rows"], learning_rate=group["lr"]):
+                    moves_of_shape[move.direction.shape].append(move)
         for moves in moves_of_shape.values():
             updates_NRC = orthogonalize(torch.stack([move.direction for move in moves]))
+            if skip is not None:
+                updates_NRC *= 1 - skip
             for move, update in zip(moves, updates_NRC, strict=True):
-                move.weight.add_(update, alpha=-move.learning_rate)
+                lies = update.shape == move.weight.shape  # else it is turned back first: twice as fast as adding askew
+                move.weight.add_(update if lies else update.mT.contiguous(), alpha=-move.learning_rate)
 
-    def _push(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Remember the new gradient; what comes back looks one step ahead (Nesterov)."""
-        assert parameter.grad is not None
+    def _push(self, group: dict[str, Any], skip: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Decay, and remember the new gradients; what comes back looks one step ahead (Nesterov)."""
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not parameters:
+            return
+        gradients = [parameter.grad for parameter in parameters]
+        velocities = [self._velocity(parameter) for parameter in parameters]
+        left: float | Tensor = 1 - group["lr"] * group["weight_decay"]
+        if skip is not None:  # a gradient that is the velocity itself does not change it
+            pairs = zip(velocities, gradients, strict=True)
+            gradients = [torch.where(skip > 0, velocity, gradient) for velocity, gradient in pairs]
+            left = torch.where(skip > 0, 1.0, left)
+        torch._foreach_mul_(parameters, left)
+        torch._foreach_lerp_(velocities, gradients, 1 - group["momentum"])
+        for parameter, gradient, velocity in zip(parameters, gradients, velocities, strict=True):
+            yield parameter, gradient.lerp(velocity, group["momentum"]).to(self.dtype)
+
+    def _velocity(self, parameter: Tensor) -> Tensor:
         memory = self.state[parameter]
         if "momentum_buffer" not in memory:
-            memory["momentum_buffer"] = torch.zeros_like(parameter.grad)
+            memory["momentum_buffer"] = torch.zeros_like(parameter)
         velocity: Tensor = memory["momentum_buffer"]
-        velocity.lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(velocity, momentum).to(self.dtype)
+        return velocity
 
 
 def split(parameter: Tensor, direction: Tensor, *, rows: tuple[int, ...] | None, learning_rate: float) -> list[Move]:
@@ -88,7 +108,7 @@ def split(parameter: Tensor, direction: Tensor, *, rows: tuple[int, ...] | None,
         ratio = part.shape[0] / part.shape[1]
         # A tall matrix has more outputs than inputs: each must move further for all of them to change as much.
         rate = learning_rate * math.sqrt(max(1, ratio))
-        moves.append(Move(weight.mT, part.mT, rate) if ratio > 1 else Move(weight, part, rate))
+        moves.append(Move(weight, part.mT if ratio > 1 else part, rate))
     return moves
 
 

@@ -5,6 +5,7 @@ A new run and a resumed one differ only in where their weights, memory and progr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 
 from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, weights_of
 from glassgpt.config import RunConfig
-from glassgpt.data import tales
 from glassgpt.data.batches import Batches, piece_size
 from glassgpt.data.prepare import Prepared
 from glassgpt.data.prepare import Progress as Watcher
@@ -25,12 +25,15 @@ from glassgpt.model.build import build
 from glassgpt.model.count import flops_per_token
 from glassgpt.runs import RunFolder
 from glassgpt.settings import Settings, assemble, flat
-from glassgpt.training.chosen import digest_of, is_tales, prepare_data, resolve_measured
-from glassgpt.training.evaluate import HeldOut, HeldOutTales, HeldOutText
+from glassgpt.training.chosen import digest_of, held_out_of, prepare_data, resolve_measured
+from glassgpt.training.compiling import compiled_if_it_pays
+from glassgpt.training.deadline import Deadline
+from glassgpt.training.evaluate import HeldOut, HeldOutTales
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
 from glassgpt.training.optim import Optimizers
 from glassgpt.training.parallel import Team
+from glassgpt.training.planning import planned
 from glassgpt.training.step import Trainer
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
@@ -50,12 +53,23 @@ class Run:
     trainer: Trainer
     held_out: HeldOut
     progress: Progress
+    deadline: Deadline
     notes: list[str] = field(default_factory=list)  # what a person should hear before the first step
 
     def without_compiling(self) -> Note:
         """Compiling failed: the run goes on in eager mode, and will be resumed so."""
         self.config = assemble(flat(self.config) | {"compile": "off"})
         return Note(text=f"compiling failed, so it goes on without (slower): {self.trainer.why_not_compiled}")
+
+    def keep_time(self) -> bool:
+        """Of a run with a time to keep, settle before a step what depends on it; whether anything changed."""
+        if self.config.training.minutes is None:
+            return False
+        said = json.dumps(self.deadline.changes(self.progress.step, self.config))
+        changes = json.loads(self.team.as_leader_says(said))
+        self.config = assemble(flat(self.config) | changes)
+        self.trainer.config = self.trainer.config.but(**changes)
+        return bool(changes)
 
     def in_smaller_parts(self) -> Note:
         """Memory ran out and the batch was cut smaller: the run goes on so, and will be resumed so."""
@@ -111,23 +125,25 @@ class Run:
         )
 
 
-def new_run(settings: Settings, team: Team, say: Watcher | None) -> Run:
+def new_run(settings: Settings, team: Team, say: Watcher | None, *, began: float | None = None) -> Run:
+    deadline = Deadline(60 * (settings.config.training.minutes or 0.0), began=began)
     _refuse_uneven(settings.config, team)
     machine = _machine_of(settings.config, team)
     prepared = team.leader_first(lambda: prepare_data(settings.config, say))
+    notes: list[str] = []
+    if settings.config.training.minutes is not None:
+        settings, notes = planned(settings, machine, prepared, team, deadline)
+    machine = compiled_if_it_pays(settings.config, machine, prepared, team, say)
     config = _for_all(resolve_measured(settings, machine, prepared), team)
     asked = flat(settings.config)
     chosen = {name: "chosen here" for name, value in flat(config).items() if value != asked[name]}
     model = build(config.model, seed=config.training.seed).to(machine.device)
-    return _assemble(
-        config,
-        origins=dict(settings.origins) | chosen,
-        machine=machine,
-        prepared=prepared,
-        model=model,
-        progress=Progress(),
-        team=team,
-    )
+    run = _assemble(
+        config, origins=dict(settings.origins) | chosen, machine=machine, prepared=prepared, model=model,
+        progress=Progress(), team=team, deadline=deadline,
+    )  # fmt: skip
+    run.notes = notes
+    return run
 
 
 def resumed_run(folder: RunFolder, changes: Mapping[str, Any], team: Team, say: Watcher | None) -> Run:
@@ -148,6 +164,7 @@ def resumed_run(folder: RunFolder, changes: Mapping[str, Any], team: Team, say: 
     run = _assemble(
         config, origins=saved.origins, machine=machine, prepared=prepared, model=model.to(machine.device),
         progress=Progress.from_metrics(saved.metrics), team=team,
+        deadline=Deadline(60 * (config.training.minutes or 0.0) - float(saved.metrics["seconds"])),
     )  # fmt: skip
     run.trainer.remember(saved.optimizer)
     run.notes += notes
@@ -189,6 +206,7 @@ def _assemble(
     model: Predictor,
     progress: Progress,
     team: Team,
+    deadline: Deadline,
 ) -> Run:
     training = config.training
     assert config.out is not None
@@ -207,21 +225,6 @@ def _assemble(
     )
     return Run(
         config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
-        trainer=trainer, held_out=_held_out(config, machine, prepared, team), progress=progress,
-    )  # fmt: skip
-
-
-def _held_out(config: RunConfig, machine: Machine, prepared: Prepared, team: Team) -> HeldOut:
-    training = config.training
-    if not is_tales(prepared):
-        return HeldOutText(
-            ids=prepared.val_ids, seq_len=training.seq_len, batch_size=training.batch_size, machine=machine,
-            most_batches=training.eval_batches, team=team,
-        )  # fmt: skip
-    stories = tales.apart(prepared.tokenizer.decode(prepared.val_ids.tolist()))
-    if training.eval_batches:
-        stories = stories[: training.eval_batches * training.batch_size]
-    return HeldOutTales(
-        stories=stories, tokenizer=prepared.tokenizer, context=training.seq_len, batch_size=training.batch_size,
-        machine=machine, floor=tales.floor(stories), team=team,
+        trainer=trainer, held_out=held_out_of(config, machine, prepared, team), progress=progress,
+        deadline=deadline,
     )  # fmt: skip

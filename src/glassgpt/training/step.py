@@ -20,8 +20,9 @@ from torch import Tensor
 from glassgpt.config import TrainingConfig
 from glassgpt.data.batches import Batches, piece_of
 from glassgpt.device import Machine, release_memory
-from glassgpt.errors import DivergenceError, TooLargeError, is_out_of_memory
+from glassgpt.errors import TooLargeError, is_out_of_memory
 from glassgpt.model.base import Predictor
+from glassgpt.training.hindsight import Hindsight
 from glassgpt.training.optim import Optimizers
 from glassgpt.training.parallel import ALONE, Team
 from glassgpt.training.schedule import learning_rate_share
@@ -52,17 +53,25 @@ class Trainer:
     why_not_compiled: str | None = None  # set when compiling was tried and failed
     _compiled_works: bool = False
 
+    def __post_init__(self) -> None:
+        rate, late = self.config.learning_rate, self.machine.lags_behind
+        self._hindsight = Hindsight(rate, at_once=not late, scaled=self.scaler is not None)
+
     def take_step(self, step: int) -> StepResult:
         """Step number `step`, counted from 0."""
         share = learning_rate_share(step, self.config)
         self.optimizers.set_learning_rate_share(share)
         self.model.train()
         loss = self._mean_gradient(step)
-        norm = self._clip(step, loss)
-        self.optimizers.step(self.scaler)
+        norm = self._clip()
+        self.optimizers.step(self._hindsight.skip(step, loss, norm))
         if self.scaler is not None:
             self.scaler.update()
         return StepResult(loss, norm, self.config.learning_rate * share)
+
+    def losses(self) -> list[float]:
+        """Of the steps since the last call; an accelerator is waited for. Raises where a step met no number."""
+        return self._hindsight.losses()
 
     def memory(self) -> dict[str, Tensor]:
         """What the optimizers remember (and the loss scale): with the weights, all that the next step depends on."""
@@ -148,17 +157,11 @@ class Trainer:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _clip(self, step: int, loss: Tensor) -> Tensor:
+    def _clip(self) -> Tensor:
         if self.scaler is not None:
             self.optimizers.unscale(self.scaler)
         limit = self.config.gradient_clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if self.scaler is None and not torch.isfinite(norm + loss):  # with a scaler, overflow skips the step by design
-            raise DivergenceError(
-                f"step {step + 1}: loss={loss.item():.4g}, gradient norm={norm.item():.4g}; nothing was changed by it. "
-                f"Lower --learning-rate (now {self.config.learning_rate}), or try --precision fp32"
-            )
-        return norm
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
 
 def chance(seed: int, step: int, micro: int, purpose: str) -> int:
@@ -168,4 +171,9 @@ def chance(seed: int, step: int, micro: int, purpose: str) -> int:
 
 
 def _to_device(ids: Tensor, device: torch.device) -> Tensor:
+    """A copy from pinned memory is queued and not waited for; torch keeps that memory until it is done, and reuses it.
+
+    As nothing else in a step waits either, the host prepares the next batches while the accelerator computes: a queue
+    or a thread of our own would only add to it.
+    """
     return ids.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else ids.to(device)

@@ -1,0 +1,60 @@
+"""Keeping a run of `--minutes` to its time, without losing that it can be repeated.
+
+While the learning rate stands still, nothing depends on how many steps there will be; so their number is settled when
+it begins to fall, by the pace until then. From there a little more is planned than should fit, and the run ends when
+its time is up, by then with a rate near zero. Each decision is written into the configuration, which gives the same
+bits again with no clock at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from glassgpt.config import RunConfig, TrainingConfig
+
+MORE = 1.04  # than should fit: too slow a run is cut where its rate is a few hundredths, too fast a one has more to do
+LATEST = 0.75  # of the time may pass before the steps are settled, however slow they turned out to be
+CLOSING = 0.015  # of the time, for the last evaluation, samples and saving
+
+
+class Deadline:
+    """What a run must change before its next step, so that it is over in time."""
+
+    def __init__(
+        self, seconds: float, *, began: float | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`began`: when the time began to run, on the same clock; left out, now."""
+        self.now, self.begin = now, now() if began is None else began
+        self.latest = self.begin + LATEST * seconds
+        self.end = self.begin + (1 - CLOSING) * seconds
+        self.first_step: int | None = None
+
+    def changes(self, step: int, config: RunConfig) -> dict[str, Any]:
+        """Settings that are other from this step on (counted from 0); none, most of the time."""
+        training = config.training
+        if training.minutes is None:
+            return {}
+        if self.first_step is None:
+            self.first_step, self.first_at = step, self.now()
+        pace_s = (self.now() - self.first_at) / max(1, step - self.first_step)
+        if training.schedule_steps is None and step > self.first_step and self._must_settle(step, training):
+            return self._settled(step, training, pace_s)
+        is_last = step + 1 >= training.max_steps or self.now() + 2 * pace_s > self.end
+        return {"max_steps": step + 1, "minutes": None} if is_last else {}
+
+    @property
+    def left_s(self) -> float:
+        return self.end - self.now()
+
+    def _must_settle(self, step: int, training: TrainingConfig) -> bool:
+        begins_to_fall = training.schedule != "constant" and step >= training.max_steps * (1 - training.decay_fraction)
+        return begins_to_fall or self.now() > self.latest
+
+    def _settled(self, step: int, training: TrainingConfig, pace_s: float) -> dict[str, Any]:
+        steps = step + max(1, int(MORE * self.left_s / max(pace_s, 1e-9)))
+        changes: dict[str, Any] = {"max_steps": steps, "schedule_steps": steps}
+        if training.schedule != "constant":
+            changes["decay_fraction"] = (steps - step) / steps
+        return changes
