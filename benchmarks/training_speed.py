@@ -22,8 +22,10 @@ from common import US, alone, compare, finish, in_child, options, seconds_of, ta
 
 QUOTED = {"small": 768 / 0.058, "medium": 1150.0}  # tokens/s of nanoGPT on one core of a server processor, torch 2.13
 QUOTED_BYTES = 6.3e9  # its peak memory, 10.7M parameters at 64 x 256
-BLOCKS = {"4x128": 30, "6x384, batch 16": 1, "6x384, batch 16, no dropout": 1, "6x384, batch 64": 1}  # steps in a turn
+BLOCKS = {"4x128": 30, "6x384, batch 16": 2, "6x384, batch 16, no dropout": 2, "6x384, batch 64": 1}  # steps in a turn
 BARS = {"4x128": 2.2, "6x384, batch 16": 2.6, "6x384, batch 16, no dropout": 2.6, "6x384, batch 64": 2.6}
+
+Walk = Callable[[int], object]  # takes so many steps
 
 
 def main() -> None:
@@ -58,10 +60,10 @@ def speeds(name: str, steps: int, checkout: str | None, rounds: int) -> list[dic
     from peers import nanogpt_peer, transformers_peer
 
     shape, ids = shapes()[name], random_ids()
-    walkers = {US: our_step(shape), "transformers": transformers_peer(ids, shape).step}
+    walkers = {US: our_steps(shape), "transformers": repeated(transformers_peer(ids, shape).step)}
     if checkout:
-        walkers["nanoGPT"] = nanogpt_peer(checkout, ids, shape).step
-    turns = {who: pace(step, steps, steps * shape.tokens) for who, step in walkers.items()}
+        walkers["nanoGPT"] = repeated(nanogpt_peer(checkout, ids, shape).step)
+    turns = {who: pace(walk, steps, steps * shape.tokens) for who, walk in walkers.items()}
     figures = take_turns(turns, rounds=rounds, warm=1)
     what, bar = f"training {name}", BARS[name]
     rows = [compare(what, figures, peer, unit="tokens/s", bar=bar if peer == "nanoGPT" else None)
@@ -72,8 +74,12 @@ def speeds(name: str, steps: int, checkout: str | None, rounds: int) -> list[dic
     return rows
 
 
-def pace(step: Callable[[], object], steps: int, tokens: int) -> Callable[[], float]:
-    return lambda: tokens / seconds_of(lambda: [step() for _ in range(steps)])
+def pace(walk: Walk, steps: int, tokens: int) -> Callable[[], float]:
+    return lambda: tokens / seconds_of(lambda: walk(steps))
+
+
+def repeated(step: Callable[[], object]) -> Walk:
+    return lambda steps: [step() for _ in range(steps)]
 
 
 def random_ids() -> Any:
@@ -82,8 +88,8 @@ def random_ids() -> Any:
     return np.random.default_rng(0).integers(0, 65, size=100_000).astype(np.uint16)
 
 
-def our_step(shape: Any) -> Callable[[], None]:
-    """A step of `training/step.py` on the configuration that is nanoGPT's."""
+def our_steps(shape: Any) -> Walk:
+    """So many steps of `training/step.py` on the configuration that is nanoGPT's, with torch's switches as in a run."""
     from glassgpt.config import ModelConfig, TrainingConfig
     from glassgpt.device import choose_machine, switched_on
     from glassgpt.lab.bench import Subject, trainer_of
@@ -100,13 +106,14 @@ def our_step(shape: Any) -> Callable[[], None]:
     )  # fmt: skip
     machine = choose_machine(training, "cpu")
     trainer = trainer_of(Subject(model=build(model, seed=1), training=training, machine=machine))
-    steps = iter(range(1 << 62))
+    numbers = iter(range(1 << 62))
 
-    def step() -> None:
+    def walk(steps: int) -> None:
         with switched_on(machine):
-            float(trainer.take_step(next(steps)).loss)
+            for _ in range(steps):
+                float(trainer.take_step(next(numbers)).loss)
 
-    return step
+    return walk
 
 
 def memory(checkout: str | None) -> dict[str, Any]:
@@ -126,10 +133,11 @@ def peak_bytes(who: str, checkout: str | None = None) -> int | None:
     from glassgpt.lab.stopwatch import peak_memory
 
     assert checkout or who == US
-    step = our_step(MEDIUM_SHAPE) if who == US else nanogpt_peer(str(checkout), random_ids(), MEDIUM_SHAPE).step
+    walk = (
+        our_steps(MEDIUM_SHAPE) if who == US else repeated(nanogpt_peer(str(checkout), random_ids(), MEDIUM_SHAPE).step)
+    )
     with peak_memory(torch.device("cpu")) as peak:
-        for _ in range(3):
-            step()
+        walk(3)
     return peak.size_bytes
 
 

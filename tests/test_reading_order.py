@@ -35,9 +35,9 @@ ORDER = """
     training.deadline training.planning training.compiling training.run
     training.samples training.desk training.loop
 
-    lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.track lab.stopwatch lab.forms lab.bench
-    lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study lab.stopping
-    lab.trial lab.sweep_plot lab.sweep
+    lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms
+    lab.bench lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study
+    lab.stopping lab.trial lab.sweep_plot lab.sweep
 
     library glassgpt
 

@@ -163,7 +163,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _watch(events: Iterator[Event], on_event: Callable[[Event], object] | None) -> Run:
-    from glassgpt.lab.plot import with_picture  # matplotlib takes half a second, and who only writes needs none
+    from glassgpt.lab.picture import with_picture
 
     last: Event | None = None
     for last in tracked(with_picture(events)) if my_team().leads else events:

@@ -143,7 +143,7 @@ def _resume(folder: Path, flags: dict[str, Any]) -> Iterator[Event]:
 
 
 def _show(events: Iterator[Event]) -> int:
-    from glassgpt.lab.plot import with_picture
+    from glassgpt.lab.picture import with_picture
     from glassgpt.lab.track import tracked
     from glassgpt.training.events import Stopped
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from glassgpt.errors import RunError
 from glassgpt.files import write_atomically
 from glassgpt.lab.logs import Log, read_log, read_logs
 from glassgpt.lab.panels import INK, PANELS, PAPER, TITLE, Look, draw_panel
-from glassgpt.runs import RunFolder
-from glassgpt.training.events import Event, Finished
 
 LEGEND_CHARACTERS = 120  # how many fit beside each other below a picture eight inches wide
 # No date and no version inside: the same bytes for the same log. Text in an SVG stays text, to be searched and edited.
@@ -36,18 +33,6 @@ SVG_SETTINGS: Any = {"svg.hashsalt": "glassgpt", "svg.fonttype": "none"}
 def draw_loss(log: Path, out: Path) -> None:
     """The picture of one run: training loss, held-out loss, and the floor where it is known."""
     _save(_single("loss", [read_log(log)], Look()), out)
-
-
-def with_picture(events: Iterator[Event]) -> Iterator[Event]:
-    """A run's events as they are; when it is finished, its picture is drawn first."""
-    for event in events:
-        yield _drawn(event) if isinstance(event, Finished) else event
-
-
-def _drawn(finished: Finished) -> Finished:
-    picture = RunFolder(finished.folder).picture
-    draw_loss(finished.files["log"], picture)
-    return replace(finished, files={**finished.files, "picture": picture})
 
 
 def plot_runs(
