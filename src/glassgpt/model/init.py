@@ -34,8 +34,10 @@ def initialize(model: nn.Module, config: ModelConfig, *, rng: torch.Generator) -
 
 def spread(part: str, config: ModelConfig) -> float:
     """The standard deviation of a matrix's first values."""
-    if part.endswith("embedding") and not config.tie_weights:
-        return 0.5  # only an input, and normalised before it is used: large enough that steps do not throw it about
+    if part.endswith("embedding") and not config.tie_weights and config.position == "rope":
+        # Only an input, alone in the stream, and normalised before it is used: large enough that steps do not throw it
+        # about. (Beside learned positions it did harm: two such tables first have to find their common scale.)
+        return 0.5
     if part.endswith("embedding"):
         # A normalised stream times this gives first logits with a spread of 1/4 at every width: odds that are nearly
         # even, 0.03 nats above ln(vocabulary). A tied embedding is the output too, so it follows the same rule.
