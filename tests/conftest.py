@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import torch
 from hypothesis import settings
 
+Model = TypeVar("Model", bound=torch.nn.Module)
 BOOK = "The owl flew over the sea, and the sea was calm. «Näin», said the owl.\n" * 40
 TINY: dict[str, Any] = {
     "n_layers": 1, "d_model": 16, "n_heads": 2, "seq_len": 16, "max_seq_len": 32, "batch_size": 4,
     "device": "cpu", "precision": "fp32", "threads": 1,
 }  # fmt: skip
+
+
+def stirred(model: Model, *, by: float, seed: int = 2) -> Model:
+    """The model with all its parameters random: zeros and ones would hide a weight that is never used."""
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=rng), alpha=by)
+    return model
 
 
 # A busy machine is slow now and then, and no claim of ours is about the time of one example.

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from conftest import stirred
 from glassgpt.config import ModelConfig, SamplingConfig, Weights
 from glassgpt.model import product as products
 from glassgpt.model.base import Predictor
@@ -42,12 +43,7 @@ ALL: list[Weights] = ["fp32", "bf16", "int8"]
 
 def model_of(form: str, **changes: Any) -> GPT:
     sizes = {"vocab_size": V, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": CONTEXT}
-    model = GPT(ModelConfig(**(sizes | FORMS[form] | changes)), seed=1)
-    rng = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=rng), alpha=0.1)
-    return model.eval()
+    return stirred(GPT(ModelConfig(**(sizes | FORMS[form] | changes)), seed=1), by=0.1).eval()
 
 
 def prompted(model: GPT, prompts: list[list[int]]) -> Cache:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from conftest import stirred
 from glassgpt.config import ModelConfig
 from glassgpt.errors import ConfigError
 from glassgpt.model.attention import Attention
@@ -36,13 +37,7 @@ def config_of(form: str, **changes: Any) -> ModelConfig:
 
 
 def model_of(form: str, **changes: Any) -> GPT:
-    """A model whose parameters are all random: zeros and ones would hide a weight that is never used."""
-    model = GPT(config_of(form, **changes), seed=3)
-    rng = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=rng), alpha=0.3)
-    return model
+    return stirred(GPT(config_of(form, **changes), seed=3), by=0.3, seed=4)
 
 
 def random_ids(*shape: int, seed: int = 5) -> torch.Tensor:

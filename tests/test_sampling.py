@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from conftest import stirred
 from glassgpt.config import ModelConfig, SamplingConfig
 from glassgpt.errors import ConfigError, DataError, DivergenceError
 from glassgpt.model.decoder import Decoder
@@ -36,12 +37,7 @@ every_form = pytest.mark.parametrize("form", FORMS)
 
 def model_of(form: str = "rope", **changes: Any) -> GPT:
     sizes = {"vocab_size": V, "d_model": 16, "n_layers": 2, "n_heads": 4, "max_seq_len": CONTEXT}
-    model = GPT(ModelConfig(**(sizes | FORMS[form] | changes)), seed=1)
-    rng = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=rng), alpha=0.3)
-    return model.eval()
+    return stirred(GPT(ModelConfig(**(sizes | FORMS[form] | changes)), seed=1), by=0.3).eval()
 
 
 def by_sample(events: Sequence[TokenEvent]) -> dict[int, list[TokenEvent]]:

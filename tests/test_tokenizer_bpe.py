@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import stirred
 from glassgpt.config import ModelConfig, SamplingConfig
 from glassgpt.errors import TokenizerError
 from glassgpt.model.gpt import GPT
@@ -212,10 +212,7 @@ def test_a_sample_ends_where_the_model_writes_the_end_token() -> None:
     network = GPT(
         ModelConfig(vocab_size=tokenizer.vocab_size, d_model=16, n_layers=1, n_heads=2, max_seq_len=32), seed=1
     )
-    rng = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(torch.randn(weight.shape, generator=rng), alpha=0.2)
+    stirred(network, by=0.2)
     sampling = SamplingConfig(max_new_tokens=60, num_samples=12, temperature=2.0)
     events = list(write(network.eval(), tokenizer, "hi", sampling))
     ended = 0

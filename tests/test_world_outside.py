@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import stirred
 from glassgpt.config import ModelConfig
 from glassgpt.model.gpt import GPT
 
@@ -30,12 +31,7 @@ GPT_2: dict[str, Any] = {
 
 def random_model(**form: Any) -> GPT:
     sizes = {"vocab_size": V, "d_model": D, "n_layers": L, "n_heads": 4, "d_ff": 40, "max_seq_len": 17}
-    model = GPT(ModelConfig(**(GPT_2 | sizes | form)), seed=1)
-    rng = torch.Generator().manual_seed(2)
-    with torch.no_grad():  # no zeros and ones left, by which a forgotten bias or norm could hide
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=rng), alpha=0.2)
-    return model.eval()
+    return stirred(GPT(ModelConfig(**(GPT_2 | sizes | form)), seed=1), by=0.2).eval()
 
 
 def assert_same_logits(ours: GPT, theirs: Any, weights: dict[str, Tensor]) -> None:

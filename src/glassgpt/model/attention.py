@@ -60,7 +60,7 @@ def is_faster_by_hand(q_BHTK: Tensor, *, dropout: float = 0.0) -> bool:
     Measured with torch 2.13 on two cores with AVX-512 bf16, forward and backward, B 16, H 4, K 32, in ms, by hand
     against fused: bf16, T 256: 8 against 21, T 512: 30 against 65 (a whole training step becomes a quarter shorter);
     with K 64 and 128 the same. In fp32 whole steps take equally long, and the fused kernel needs less memory; but that
-    one knows no dropout, and what torch does instead makes a step an eighth longer.
+    one knows no dropout, and what torch does instead made a step longer.
     """
     return q_BHTK.device.type == "cpu" and (dropout > 0 or q_BHTK.dtype in {torch.bfloat16, torch.float16})
 

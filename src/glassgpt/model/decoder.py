@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from glassgpt.config import Weights
 from glassgpt.model.attention import Attention
 from glassgpt.model.cache import Cache, KeyValueTape, LayerCache, ShiftTape
+from glassgpt.model.derivatives import EPS
 from glassgpt.model.gpt import GPT, Block
-from glassgpt.model.layers import MLP, LayerNorm, RMSNorm, SwiGLU, TokenShift
+from glassgpt.model.layers import MLP, LayerNorm, RMSNorm, SwiGLU, TokenShift, swiglu
 from glassgpt.model.product import Product, product
 
 Norm = Callable[[Tensor], Tensor]
@@ -127,7 +128,7 @@ def mlp_step(mlp: nn.Module, pack: Pack) -> Callable[[Tensor], Tensor]:
 
     def gated(x_BD: Tensor) -> Tensor:
         gate_BF, up_BF = gate_and_up(x_BD).chunk(2, dim=1)
-        return down(F.silu(gate_BF) * up_BF)
+        return down(swiglu(gate_BF, up_BF))
 
     return gated
 
@@ -143,7 +144,7 @@ def norm_step(norm: nn.Module) -> Norm:
 
 def rms_normed(x: Tensor) -> Tensor:
     """`F.rms_norm` in half the time: torch takes that one apart into slower pieces."""
-    return x * torch.rsqrt_(x.square().mean(dim=-1, keepdim=True).add_(1e-6))
+    return x * torch.rsqrt_(x.square().mean(dim=-1, keepdim=True).add_(EPS))
 
 
 def shifted(x_BD: Tensor, shift: TokenShift | None, tape: ShiftTape | None) -> Tensor:

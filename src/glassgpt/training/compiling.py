@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from glassgpt.device import Machine, release_memory, switched_on
 from glassgpt.files import cache_root, write_text
 from glassgpt.model.count import flops_per_token
 from glassgpt.training.parallel import Team
-from glassgpt.training.planning import throw_away
+from glassgpt.training.planning import throw_away, timed_step
 from glassgpt.training.step import Trainer
 
 LONG_S = 600.0  # a run of fewer seconds would win back little more than the trial
@@ -109,16 +108,10 @@ def _try(config: RunConfig, machine: Machine, prepared: Prepared, plain_s: float
 
 def _pace(trainer: Trainer) -> tuple[float, float]:
     """Seconds of the first step, and of one of those after it."""
-    first_s, *taken = [_timed_step(trainer, 0), _timed_step(trainer, 1)]
+    first_s, *taken = [timed_step(trainer, 0), timed_step(trainer, 1)]
     while len(taken) < TIMED_STEPS and sum(taken) < TIMED_S:
-        taken.append(_timed_step(trainer, 1 + len(taken)))
+        taken.append(timed_step(trainer, 1 + len(taken)))
     return first_s, min(taken)
-
-
-def _timed_step(trainer: Trainer, step: int) -> float:
-    begin = time.perf_counter()
-    trainer.take_step(step)
-    return time.perf_counter() - begin
 
 
 def _in_silence(what: str, share: float) -> None: ...

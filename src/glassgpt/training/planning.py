@@ -51,7 +51,7 @@ FORM: Mapping[str, Any] = {
 }  # fmt: skip
 A, ALPHA, B, BETA = 6.28, 0.28, 16.7, 0.26  # of `promise`: 14 runs, of 54 thousand to 2.7 million numbers, off by 0.004
 WORTH = 16.0  # readings again after which a text has nothing left to teach (Muennighoff et al. 2023 have 15)
-OVERFIT = 0.01
+OVERFIT = 0.01  # not fitted: a guess, so that ten million numbers are not proposed for a text that is read twenty times
 CALIBRATION_SHARE = 0.05  # of the time, at most, goes into trying sizes
 EVALUATIONS = 6
 RESERVE = 0.03  # of the time, for evaluations and savings
@@ -147,7 +147,7 @@ def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
     """Seconds of one training step: the median of a few on the text itself, on a model that is then thrown away."""
     trainer = throw_away(config, machine, prepared)
     with switched_on(machine):
-        taken = [_timed_step(trainer, step) for step in range(1 + TIMED_STEPS)]
+        taken = [timed_step(trainer, step) for step in range(1 + TIMED_STEPS)]
     return sorted(taken[1:])[TIMED_STEPS // 2]
 
 
@@ -163,7 +163,8 @@ def throw_away(config: RunConfig, machine: Machine, prepared: Prepared) -> Train
     )  # fmt: skip
 
 
-def _timed_step(trainer: Trainer, step: int) -> float:
+def timed_step(trainer: Trainer, step: int) -> float:
+    """Seconds of one step."""
     begin = time.perf_counter()
     float(trainer.take_step(step).loss)  # an accelerator is waited for
     return time.perf_counter() - begin

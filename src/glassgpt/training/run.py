@@ -67,8 +67,9 @@ class Run:
             return False
         said = json.dumps(self.deadline.changes(self.progress.step, self.config))
         changes = json.loads(self.team.as_leader_says(said))
-        self.config = assemble(flat(self.config) | changes)
-        self.trainer.config = self.trainer.config.but(**changes)
+        if changes:  # few steps have any
+            self.config = assemble(flat(self.config) | changes)
+            self.trainer.config = self.trainer.config.but(**changes)
         return bool(changes)
 
     def in_smaller_parts(self) -> Note:
@@ -225,6 +226,5 @@ def _assemble(
     )
     return Run(
         config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
-        trainer=trainer, held_out=held_out_of(config, machine, prepared, team), progress=progress,
-        deadline=deadline,
+        trainer=trainer, held_out=held_out_of(config, machine, prepared, team), progress=progress, deadline=deadline,
     )  # fmt: skip
