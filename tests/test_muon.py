@@ -42,7 +42,7 @@ def assert_near(mine: Tensor, truth: Tensor) -> None:
     torch.testing.assert_close(mine, truth, rtol=0, atol=TOLERANCE)
 
 
-def follow(optimizer: torch.optim.Optimizer, push: Callable[[int], None], *, first: int = 0) -> None:
+def follow(optimizer: torch.optim.Optimizer | Muon, push: Callable[[int], None], *, first: int = 0) -> None:
     for step in range(first, STEPS):
         push(step)
         optimizer.step()
@@ -151,9 +151,9 @@ def test_the_loss_scaler_skips_a_step_that_overflowed_and_takes_one_that_did_not
     before = matrix.detach().clone()
     optimizer, scaler = muon([matrix]), torch.amp.GradScaler("cpu", init_scale=4.0)
     for size, moves in [(float("inf"), False), (1.0, True)]:
-        optimizer.zero_grad()
+        matrix.grad = None
         scaler.scale((matrix * size).sum()).backward()  # type: ignore[no-untyped-call]
-        scaler.unscale_(optimizer)
-        scaler.step(optimizer)
+        scaler.unscale_(optimizer)  # type: ignore[arg-type]  # it only asks for the groups
+        scaler.step(optimizer)  # type: ignore[arg-type]
         scaler.update()
         assert torch.equal(matrix, before) != moves

@@ -25,13 +25,14 @@ ORDER = """
 
     model.derivatives model.dropout model.lean model.layers model.rope model.cache model.attention model.init
     model.base model.bigram model.chain model.gpt model.build model.count model.product model.decoder
+    model.graph
 
     device torchfile checkpoint
 
     sampling.filters sampling.reader sampling.generate sampling.price
 
-    training.events training.muon training.optim training.schedule training.hindsight training.parallel training.step
-    training.evaluate training.metrics training.clock training.signals training.publish training.chosen
+    training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
+    training.parallel training.step training.evaluate training.metrics training.clock training.signals training.publish training.chosen
     training.deadline training.planning training.compiling training.run
     training.samples training.desk training.loop
 

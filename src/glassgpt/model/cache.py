@@ -31,7 +31,6 @@ class Pen:
         """
         self.begin = max(self.lengths)  # on the Python side: asking the device would stall it
         self.end = self.begin + steps
-        assert self.end <= self.capacity, f"{self.end} positions in a cache of {self.capacity}"
         self.even = min(self.lengths) == self.begin
         if self.even:
             self.positions_BT = torch.arange(self.begin, self.end, device=self.device).unsqueeze(0)
@@ -39,6 +38,18 @@ class Pen:
             first_B1 = torch.tensor(self.lengths, device=self.device).unsqueeze(1)
             self.positions_BT = first_B1 + torch.arange(steps, device=self.device)
             self.rows_B1 = torch.arange(len(self.lengths), device=self.device).unsqueeze(1)
+        self.count(steps)
+
+    def follow(self, positions_B1: Tensor) -> None:
+        """Write one step at whatever positions the tensor holds: no shape and no number here changes with the step.
+
+        Then the whole capacity is shown, and `Cache.visible` alone says what of it is there. `count` does the rest.
+        """
+        self.even, self.end, self.positions_BT = False, self.capacity, positions_B1
+        self.rows_B1 = torch.arange(len(positions_B1), device=self.device).unsqueeze(1)
+
+    def count(self, steps: int) -> None:
+        assert max(self.lengths) + steps <= self.capacity, f"{steps} more than {self.lengths} of {self.capacity}"
         self.lengths = [length + steps for length in self.lengths]
 
 
@@ -145,13 +156,17 @@ class Cache:
     def replace_rows(self, rows: Sequence[int], other: Cache) -> None:
         """Let these rows remember what the rows of another cache remember."""
         chosen = torch.tensor(list(rows), device=self.pen.device)
-        for (owner, name), (giver, _) in zip(self._tapes(), other._tapes(), strict=True):
-            getattr(owner, name)[chosen] = getattr(giver, name)
+        for tape, giver in zip(self.tapes(), other.tapes(), strict=True):
+            tape[chosen] = giver
         for row, length in zip(rows, other.lengths, strict=True):
             self.pen.lengths[row] = length
 
+    def tapes(self) -> list[Tensor]:
+        """Every tensor of the cache; only `keep_rows` puts others in their place."""
+        return [getattr(owner, name) for owner, name in self._tapes()]
+
     def _tapes(self) -> list[tuple[object, str]]:
-        """Every tensor of the cache, as who holds it and under which name."""
+        """The same, as who holds it and under which name."""
         found: list[tuple[object, str]] = []
         for layer in self.layers:
             found += [(layer.attention, "k_BHSK"), (layer.attention, "v_BHSK")]

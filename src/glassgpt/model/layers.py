@@ -15,7 +15,6 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from glassgpt.config import ModelConfig
 from glassgpt.model.derivatives import gelu, plain_shift, relu2, rms_norm, shift
@@ -23,14 +22,22 @@ from glassgpt.model.dropout import Dropout
 from glassgpt.model.lean import Bend, bend_and_narrow
 
 
+class Linear(nn.Linear):
+    """A linear map born blank: torch would fill it from the global dice, and `init.py` fills it from ours.
+
+    (`torch.nn.utils.skip_init` loads half of torch's compiler, which costs a start more than all our own files.)
+    """
+
+    def reset_parameters(self) -> None:
+        """Nothing: see above."""
+
+
 def linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    """A linear map born blank: torch would fill it from the global dice, and `init.py` fills it from ours."""
-    blank: nn.Linear = skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
-    return blank
+    return Linear(inputs, outputs, bias=bias)
 
 
 def embedding(entries: int, width: int) -> nn.Embedding:
-    """A table with one row of numbers per entry, born blank like `linear` (`skip_init` would load a compiler here)."""
+    """A table with one row of numbers per entry, born blank like `Linear`."""
     return nn.Embedding(entries, width, _weight=torch.empty(entries, width))
 
 

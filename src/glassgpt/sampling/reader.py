@@ -4,7 +4,7 @@ The prompts go through the model whole; from then on every new token is one step
 leans on the cache. A text that outgrows the context goes on from the last half of it,
 read again: half a context of tokens then pays for one such reading, so the price per token stays
 flat, and the next token is always drawn from at least half a context. Used by `generate.py`; a GPT's
-steps are taken by `model/decoder.py`, those of other models by the model itself.
+steps are taken by `model/decoder.py`, on CUDA as replays (`model/graph.py`), those of other models by the model itself.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from glassgpt.config import Weights
 from glassgpt.model.base import Predictor
 from glassgpt.model.decoder import Decoder
 from glassgpt.model.gpt import GPT
+from glassgpt.model.graph import Capture, Replayer, capture_on
 from glassgpt.model.product import FEW, lighter
 
 
 class Writer:
     """A model ready to write: lighter copies and packed matrices are made once, and anew when its weights changed."""
 
-    def __init__(self, model: Predictor) -> None:
-        self.model = model
+    def __init__(self, model: Predictor, *, capture: Capture | None = None) -> None:
+        """How steps are captured is the device's affair; a test brings a `capture` of its own."""
+        self.model, self._capture = model, capture
         self._weights_then: list[tuple[int, float]] = []
         self._light: dict[Weights, Predictor] = {}
         self._decoders: dict[tuple[Weights, int], Decoder] = {}
@@ -51,6 +53,12 @@ class Writer:
             self._decoders[kind] = Decoder(light, rows=rows, weights=weights)
         return self._decoders[kind]
 
+    def stepper(self, light: GPT, weights: Weights, *, rows: int) -> Decoder | Replayer:
+        """What takes the steps of one reader: a graph belongs to one cache, so each reader has its own."""
+        decoder = self.decoder(light, weights, rows=rows)
+        capture = self._capture or capture_on(decoder.token_VD.device)
+        return Replayer(decoder, capture) if capture else decoder
+
 
 class Reader:
     """Several texts, and what the model expects next in each.
@@ -66,7 +74,7 @@ class Reader:
         self.model = writer.light(weights)
         self.device = next(self.model.parameters()).device
         self.windows = [self._fit(list(text)) for text in texts]  # what the model looks at
-        self.decoder: Decoder | None = None  # made for the second token, so that the first need not wait
+        self.stepper: Decoder | Replayer | None = None  # made for the second token, so that the first need not wait
         with inference(self.model):
             self.cache = self.model.make_cache(len(texts))
             self.logits_BV = self._reread(range(len(texts)))
@@ -97,9 +105,9 @@ class Reader:
     def _step(self, token_ids: Sequence[int]) -> Tensor:
         ids_B = torch.tensor(token_ids, device=self.device)
         if isinstance(self.model, GPT):
-            if self.decoder is None:
-                self.decoder = self.writer.decoder(self.model, self.weights, rows=len(token_ids))
-            return self.decoder.step(ids_B, self.cache).float().cpu()
+            if self.stepper is None:
+                self.stepper = self.writer.stepper(self.model, self.weights, rows=len(token_ids))
+            return self.stepper.step(ids_B, self.cache).float().cpu()
         x_BTD = self.model.read(ids_B.unsqueeze(1), cache=self.cache)
         return self.model.predict(x_BTD[:, -1]).float().cpu()
 

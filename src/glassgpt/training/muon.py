@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+
+from glassgpt.training.mover import Group, Mover
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic: steepest at 0, so that faint directions grow fast
 ROUNDS = 5  # then what was above 0.003 of a matrix's length lies between 0.68 and 1.21
@@ -28,7 +29,7 @@ class Move(NamedTuple):
     learning_rate: float
 
 
-class Muon(Optimizer):
+class Muon(Mover):
     """Moves matrices by orthogonalised Nesterov momentum, after decay that is apart from it, as AdamW's is.
 
     Several matrices in one parameter, one above the other, are told by a group's `rows`, how many each has:
@@ -38,7 +39,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        params: ParamsT,
+        groups: Iterable[Mapping[str, Any]],
         *,
         lr: float,
         weight_decay: float,
@@ -46,7 +47,7 @@ class Muon(Optimizer):
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         """`dtype` is that of the orthogonalisation: bf16 is enough, but slow where a processor only imitates it."""
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "rows": None})
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, momentum=momentum, rows=None)
         self.dtype = dtype
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -55,13 +56,8 @@ class Muon(Optimizer):
                 assert sum(group["rows"] or shape[:1]) == shape[0], f"rows={group['rows']} do not fill {shape}"
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; there is no closure to call.
-
-        Nothing is moved, nor remembered, where `found_inf` (the name that torch's fused optimizers listen to) is 1: a
-        number on the device, so that the host need not wait to learn it.
-        """
-        skip: Tensor | None = getattr(self, "found_inf", None)
+    def step(self) -> None:
+        skip = self.found_inf
         moves_of_shape: dict[torch.Size, list[Move]] = defaultdict(list)
         for group in self.param_groups:
             for parameter, direction in self._push(group, skip):
@@ -75,7 +71,7 @@ class Muon(Optimizer):
                 lies = update.shape == move.weight.shape  # else it is turned back first: twice as fast as adding askew
                 move.weight.add_(update if lies else update.mT.contiguous(), alpha=-move.learning_rate)
 
-    def _push(self, group: dict[str, Any], skip: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _push(self, group: Group, skip: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Decay, and remember the new gradients; what comes back looks one step ahead (Nesterov)."""
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not parameters:
@@ -96,8 +92,7 @@ class Muon(Optimizer):
         memory = self.state[parameter]
         if "momentum_buffer" not in memory:
             memory["momentum_buffer"] = torch.zeros_like(parameter)
-        velocity: Tensor = memory["momentum_buffer"]
-        return velocity
+        return memory["momentum_buffer"]
 
 
 def split(parameter: Tensor, direction: Tensor, *, rows: tuple[int, ...] | None, learning_rate: float) -> list[Move]:

@@ -8,16 +8,16 @@ each at its own pace.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from glassgpt.config import TrainingConfig
 from glassgpt.device import cpu_has_bf16
 from glassgpt.errors import CheckpointError
 from glassgpt.model.attention import Attention
+from glassgpt.training.adamw import AdamW
+from glassgpt.training.mover import Group, Mover
 from glassgpt.training.muon import Muon
 
 # Shares of the learning rate that the small parts get beside Muon, chosen by runs of a few hundred steps on the last
@@ -27,7 +27,7 @@ EMBEDDING_PACE, SHIFT_PACE = 5.0, 5.0
 
 
 class Optimizers:
-    """One or two torch optimizers that act as one."""
+    """One or two optimizers that act as one."""
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
@@ -42,12 +42,12 @@ class Optimizers:
     def step(self, skip: Tensor | None = None) -> None:
         """Move all; or, where `skip` (a number on the device) is 1, nothing, which the host need not know."""
         for part in self._parts:
-            part.found_inf = skip  # type: ignore[attr-defined]  # the name that torch's fused optimizers listen to
+            part.found_inf = skip
             part.step()
 
     def unscale(self, scaler: torch.amp.GradScaler) -> None:
         for part in self._parts:
-            scaler.unscale_(part)
+            scaler.unscale_(part)  # type: ignore[arg-type]  # it only asks for the groups
 
     def state(self) -> dict[str, Tensor]:
         """`{"blocks.0.mlp.up.weight/exp_avg": ...}`: every remembered tensor under its parameter's name."""
@@ -67,8 +67,7 @@ class Optimizers:
             if parameter_name not in homes:
                 raise CheckpointError(f"the optimizer's memory {name!r} belongs to no parameter of this model")
             part, parameter = homes[parameter_name]
-            on_host = key == "step" and not part.defaults.get("fused")  # only fused steps count on the device
-            part.state[parameter][key] = value.clone() if on_host else value.clone().to(parameter.device)
+            part.state[parameter][key] = value.clone().to(parameter.device)
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
@@ -76,7 +75,7 @@ def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and name.startswith("blocks.") and "shift" not in name
 
 
-def _build(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
+def _build(model: nn.Module, config: TrainingConfig) -> list[Mover]:
     named = dict(model.named_parameters())
     hidden = [p for name, p in named.items() if is_hidden_matrix(name, p)] if config.optimizer == "muon" else []
     if not hidden:
@@ -85,13 +84,13 @@ def _build(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
     return [_adamw(_by_pace(beside, config), config), _muon(hidden, model, config)]
 
 
-def _by_decay(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
+def _by_decay(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[Group]:
     matrices = [p for name, p in named.items() if p.ndim >= 2 and "shift" not in name]
     others = [p for name, p in named.items() if p.ndim < 2 or "shift" in name]
     return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others}]
 
 
-def _by_pace(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
+def _by_pace(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[Group]:
     untied = "head.weight" in named
     paces: dict[float, list[nn.Parameter]] = {}
     for name, parameter in named.items():
@@ -100,11 +99,8 @@ def _by_pace(named: Mapping[str, nn.Parameter], config: TrainingConfig) -> list[
     return [{"params": group, "lr": pace * config.learning_rate} for pace, group in paces.items()]
 
 
-def _adamw(groups: list[dict[str, Any]], config: TrainingConfig) -> AdamW:
-    groups = [group for group in groups if group["params"]]
-    fused = groups[0]["params"][0].device.type in {"cpu", "cuda", "mps"}
-    betas = (config.beta1, config.beta2)
-    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=1e-8, weight_decay=0.0, fused=fused)
+def _adamw(groups: list[Group], config: TrainingConfig) -> AdamW:
+    return AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
 
 
 def _muon(hidden: list[nn.Parameter], model: nn.Module, config: TrainingConfig) -> Muon:
