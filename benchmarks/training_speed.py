@@ -92,7 +92,7 @@ def our_steps(shape: Any) -> Walk:
     """So many steps of `training/step.py` on the configuration that is nanoGPT's, with torch's switches as in a run."""
     from glassgpt.config import ModelConfig, TrainingConfig
     from glassgpt.device import choose_machine, switched_on
-    from glassgpt.lab.bench import Subject, trainer_of
+    from glassgpt.lab.bench import Subject, trainer_for
     from glassgpt.model.build import build
 
     model = ModelConfig(
@@ -105,7 +105,7 @@ def our_steps(shape: Any) -> Walk:
         gradient_clip=1.0,
     )  # fmt: skip
     machine = choose_machine(training, "cpu")
-    trainer = trainer_of(Subject(model=build(model, seed=1), training=training, machine=machine))
+    trainer = trainer_for(Subject(model=build(model, seed=1), training=training, machine=machine))
     numbers = iter(range(1 << 62))
 
     def walk(steps: int) -> None:

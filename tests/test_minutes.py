@@ -20,7 +20,7 @@ from glassgpt.training.deadline import Deadline
 from glassgpt.training.events import Finished, Note, Started
 from glassgpt.training.loop import train
 from glassgpt.training.planning import heads_of, promise
-from glassgpt.training.schedule import learning_rate_share
+from glassgpt.training.schedule import falls_after, learning_rate_share
 
 
 class Clock:
@@ -33,10 +33,13 @@ class Clock:
         return self.time
 
 
-def drive(seconds: float, pace: Mapping[int, float], **choices: Any) -> tuple[TrainingConfig, float, list[float]]:
+def drive(
+    seconds: float, pace: Mapping[int, float], growth: float = 1.0, **choices: Any
+) -> tuple[TrainingConfig, float, list[float]]:
     """A run whose steps take as long as `pace` says from each step on: its last configuration, its end, its rates."""
     clock = Clock()
     deadline = Deadline(seconds, now=clock)
+    deadline.growth = growth
     config = assemble({"minutes": seconds / 60, "max_steps": 100, "decay_fraction": 0.6} | choices)
     step, step_s, rates = 0, 1.0, []
     while step < config.training.max_steps:
@@ -44,7 +47,7 @@ def drive(seconds: float, pace: Mapping[int, float], **choices: Any) -> tuple[Tr
         changes = deadline.changes(step, config)
         config = config.but(training=config.training.but(**changes))
         rates.append(learning_rate_share(step, config.training))
-        clock.time += step_s
+        clock.time += step_s * (growth if step > falls_after(config.training) else 1.0)
         step += 1
     return config.training, clock.time, rates
 
@@ -67,6 +70,13 @@ def test_its_last_configuration_gives_the_same_rates_with_no_clock(before: float
     training, _, rates = drive(100, {0: before, 50: before * after})
     assert training.max_steps == len(rates)
     assert [learning_rate_share(step, training) for step in range(len(rates))] == rates
+
+
+@given(growth=st.floats(1, 2), pace=st.floats(0.5, 2))
+def test_windows_that_grow_slow_the_steps_down_as_foreseen(growth: float, pace: float) -> None:
+    _, end, rates = drive(200, {0: pace}, growth=growth)
+    assert 188 <= end <= 204
+    assert rates[-1] < 0.1
 
 
 def test_a_constant_rate_and_a_single_step_end_too() -> None:

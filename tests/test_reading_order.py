@@ -32,8 +32,8 @@ ORDER = """
     sampling.filters sampling.reader sampling.generate sampling.price
 
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
-    training.parallel training.step training.evaluate training.metrics training.clock training.signals training.publish training.chosen
-    training.deadline training.planning training.compiling training.run
+    training.parallel training.step training.evaluate training.metrics training.clock training.signals
+    training.publish training.chosen training.deadline training.planning training.compiling training.run
     training.samples training.desk training.loop
 
     lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms

@@ -357,3 +357,40 @@ def test_published_copies_are_what_the_run_holds(rhyme: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"model\.onnx"):
         run(rhyme, tmp_path / "other", publish=["model.onnx"])
     assert not (tmp_path / "other").exists()
+
+
+def test_windows_that_grow_are_the_same_text_cut_shorter_until_the_rate_falls() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def watched(ids_BT: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(tuple(ids_BT.shape))
+        texts.append((ids_BT.flatten().tolist(), targets_BT.flatten().tolist()))
+        logits_BTV, loss = growing.model(ids_BT, targets_BT)
+        return logits_BTV, loss
+
+    texts: list[tuple[list[int], list[int]]] = []
+    growing = trainer(first_seq_len=4, max_steps=10, decay_fraction=0.6)
+    growing.forward = watched
+    for step in range(10):
+        growing.take_step(step)
+        x, y = growing.batches.batch(step)
+        assert texts[-1] == (x.ravel().tolist(), y.ravel().tolist())
+    assert seen == [(64, 4)] * 5 + [(32, 8)] * 5
+    rates = [learning_rate_share(step, growing.config) for step in range(10)]
+    assert [rate == 1 for rate in rates] == [shape == (64, 4) for shape in seen]
+
+
+def test_a_window_that_grows_gives_the_gradient_of_short_windows(rhyme: Path) -> None:
+    short = trainer(MODEL, first_seq_len=4, grad_accum=2)
+    plain = after_one_step(short)
+    x, y = (torch.from_numpy(part).view(-1, 4) for part in short.batches.batch(0))
+    model = GPT(MODEL, seed=3)
+    _, loss = model(x, y)
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(plain[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_windows_must_be_whole() -> None:
+    with pytest.raises(ConfigError, match="seq_len=16 does not split into windows of 5"):
+        resolve(flags=SMALL | {"first_seq_len": 5})

@@ -121,6 +121,9 @@ class TrainingConfig(Piece):
 
     batch_size: Count = field(8, "windows in one step, over all processes")
     seq_len: Count = field(256, "tokens in one window; at most max_seq_len")
+    first_seq_len: Count | None = field(
+        None, "a shorter window, of which each batch has more, until the last decay_fraction of the steps"
+    )
     grad_accum: Count = field(1, "micro-batches that a batch is split into, to save memory")
     learning_rate: Positive = field(1e-2, "peak learning rate (of AdamW; with muon, of what is no hidden matrix)")
     muon_learning_rate: Positive = field(0.02, "peak learning rate of the hidden matrices when optimizer is muon")
@@ -153,6 +156,8 @@ class TrainingConfig(Piece):
 
     @model_validator(mode="after")
     def _batch_splits(self) -> TrainingConfig:
+        if self.seq_len % (self.first_seq_len or 1):
+            raise ValueError(f"seq_len={self.seq_len} does not split into windows of {self.first_seq_len} tokens")
         if self.batch_size % self.grad_accum:
             raise ValueError(
                 f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches"

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from glassgpt.config import SamplingConfig, TrainingConfig
-from glassgpt.data.batches import Batches
 from glassgpt.device import DTYPES, Machine
 from glassgpt.lab.forms import Shape
 from glassgpt.lab.stopwatch import peak_memory, time_calls
@@ -22,8 +21,7 @@ from glassgpt.model.base import Predictor
 from glassgpt.model.count import flops_per_token
 from glassgpt.sampling.generate import generate
 from glassgpt.text.base import id_dtype
-from glassgpt.training.optim import Optimizers
-from glassgpt.training.step import Trainer
+from glassgpt.training.step import Trainer, trainer_of
 
 STREAMS = 8  # samples written side by side
 NEXT_TO_NOTHING = 1e-12
@@ -91,7 +89,7 @@ def machine_peak(machine: Machine, *, seconds: float) -> MachinePeak:
 
 def measure_training(subject: Subject, peak: MachinePeak, *, seconds: float) -> TrainingSpeed:
     training, machine = subject.training, subject.machine
-    trainer = trainer_of(subject)
+    trainer = trainer_for(subject)
     steps = iter(range(1 << 62))
     with peak_memory(subject.device) as memory:
         timing = time_calls(lambda: trainer.take_step(next(steps)), seconds=seconds, device=subject.device)
@@ -110,23 +108,13 @@ def measure_training(subject: Subject, peak: MachinePeak, *, seconds: float) -> 
     )
 
 
-def trainer_of(subject: Subject) -> Trainer:
+def trainer_for(subject: Subject) -> Trainer:
     """The real step on random ids, on a copy of the model, which it hardly moves."""
     machine = subject.machine
     training = subject.training.but(learning_rate=NEXT_TO_NOTHING, muon_learning_rate=NEXT_TO_NOTHING)
-    model = copy.deepcopy(subject.model)
-    model.checkpointing = training.gradient_checkpointing
-    ids = np.random.default_rng(0).integers(0, model.vocab_size, size=64 * training.seq_len + 1)
-    ids = ids.astype(id_dtype(model.vocab_size))
-    return Trainer(
-        model=model,
-        forward=torch.compile(model, dynamic=False) if machine.compiled else model,
-        optimizers=Optimizers(model, training),
-        batches=Batches(ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=0),
-        config=training,
-        machine=machine,
-        scaler=torch.amp.GradScaler(machine.device.type) if machine.precision == "fp16" else None,
-    )
+    ids = np.random.default_rng(0).integers(0, subject.model.vocab_size, size=64 * training.seq_len + 1)
+    ids = ids.astype(id_dtype(subject.model.vocab_size))
+    return trainer_of(copy.deepcopy(subject.model), ids, training, machine, compiled=machine.compiled)
 
 
 def measure_writing(subject: Subject, *, seconds: float) -> WritingSpeed:

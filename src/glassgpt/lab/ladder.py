@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from glassgpt.config import ModelConfig, TrainingConfig
-from glassgpt.data.batches import Batches
 from glassgpt.data.prepare import Prepared
 from glassgpt.device import Machine, switched_on
 from glassgpt.model.base import Predictor
@@ -20,8 +19,7 @@ from glassgpt.model.bigram import Bigram
 from glassgpt.model.chain import Chain
 from glassgpt.model.gpt import GPT
 from glassgpt.training.evaluate import evaluate
-from glassgpt.training.optim import Optimizers
-from glassgpt.training.step import Trainer
+from glassgpt.training.step import trainer_of
 
 # GPT-2's form, whose parts are the plainest; the widths keep the whole ladder near a minute on two cores.
 SHAPE = ModelConfig(
@@ -101,11 +99,7 @@ def training_of(rung: Rung, *, steps: int, seed: int) -> TrainingConfig:
 
 
 def _train(model: Predictor, prepared: Prepared, machine: Machine, training: TrainingConfig) -> None:
-    batches = Batches(prepared.train_ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=training.seed)
-    optimizers = Optimizers(model, training)
-    trainer = Trainer(
-        model=model, forward=model, optimizers=optimizers, batches=batches, config=training, machine=machine
-    )
+    trainer = trainer_of(model, prepared.train_ids, training, machine)
     for step in range(training.max_steps):
         trainer.take_step(step)
     trainer.losses()  # read here at last, for one that is no number is refused

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from glassgpt.checkpoint import Checkpoint, save_checkpoint, weights_of
-from glassgpt.lab.bench import Subject, trainer_of
+from glassgpt.lab.bench import Subject, trainer_for
 from glassgpt.lab.stopwatch import time_calls, time_once, wait_for
 from glassgpt.lab.work import ATTENTION, BATCH, CLIPPING, EMBEDDING, HEAD, MLP, NORMS, OPTIMIZER, REST
 from glassgpt.model.count import FP32
@@ -69,7 +69,7 @@ class Marks:
 
 def profile(subject: Subject, *, seconds: float) -> Profile:
     """Takes the model apart as it is trained; compiled code has no borders, so all is measured eagerly."""
-    trainer = trainer_of(subject)
+    trainer = trainer_for(subject)
     trainer.forward = trainer.model
     device, steps = subject.device, iter(range(1 << 62))
     plain = time_calls(lambda: trainer.take_step(next(steps)), seconds=seconds, device=device)

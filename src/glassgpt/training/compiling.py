@@ -81,7 +81,7 @@ def _about_s(config: RunConfig) -> float:
 def _shape_of(config: RunConfig, machine: Machine) -> str:
     """A name for all that decides over the pace of a step."""
     training = config.training
-    names = ("batch_size", "seq_len", "grad_accum", "optimizer", "gradient_checkpointing")
+    names = ("batch_size", "seq_len", "first_seq_len", "grad_accum", "optimizer", "gradient_checkpointing")
     processor = (platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability(), os.cpu_count())
     shape = [config.model.model_dump(), [getattr(training, name) for name in names], processor, torch.__version__,
              machine.precision, machine.threads]  # fmt: skip

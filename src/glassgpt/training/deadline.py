@@ -30,6 +30,7 @@ class Deadline:
         self.latest = self.begin + LATEST * seconds
         self.end = self.begin + (1 - CLOSING) * seconds
         self.first_step: int | None = None
+        self.growth = 1.0  # how much longer a step takes once its windows have grown (`first_seq_len`)
 
     def changes(self, step: int, config: RunConfig) -> dict[str, Any]:
         """Settings that are other from this step on (counted from 0); none, most of the time."""
@@ -53,7 +54,7 @@ class Deadline:
         return begins_to_fall or self.now() > self.latest
 
     def _settled(self, step: int, training: TrainingConfig, pace_s: float) -> dict[str, Any]:
-        steps = step + max(1, int(MORE * self.left_s / max(pace_s, 1e-9)))
+        steps = step + max(1, int(MORE * self.left_s / max(self.growth * pace_s, 1e-9)))
         changes: dict[str, Any] = {"max_steps": steps, "schedule_steps": steps}
         if training.schedule != "constant":
             changes["decay_fraction"] = (steps - step) / steps

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from glassgpt.config import RunConfig
-from glassgpt.data.batches import Batches
 from glassgpt.data.prepare import Prepared
 from glassgpt.device import Machine, switched_on
 from glassgpt.errors import ConfigError
@@ -24,9 +23,8 @@ from glassgpt.model.count import count_parameters
 from glassgpt.settings import Settings, assemble, flat
 from glassgpt.shortcut import most_steps
 from glassgpt.training.deadline import Deadline
-from glassgpt.training.optim import Optimizers
 from glassgpt.training.parallel import Team
-from glassgpt.training.step import Trainer
+from glassgpt.training.step import Trainer, trainer_of
 
 # Layers and width, each about twice the work of the one before.
 SIZES = (
@@ -63,7 +61,8 @@ class Trial:
     """A size that was tried: its whole configuration, its pace, and what it promises."""
 
     config: RunConfig
-    step_s: float
+    step_s: float  # on average, whatever its windows
+    growth: float  # how much longer a step takes once its windows have grown
     tokens: int
     loss: float  # above what no model of this kind can beat
 
@@ -91,6 +90,7 @@ def plan(settings: Settings, machine: Machine, prepared: Prepared, deadline: Dea
         raise ConfigError("--minutes and --max-steps both say how long the run is; choose one")
     trials = list(_trials(settings, machine, prepared, seconds=deadline.left_s))
     best = min(trials, key=lambda trial: trial.loss)
+    deadline.growth = best.growth
     chosen = _with_steps(settings, best, len(prepared.train_ids), seconds=deadline.left_s)
     before = flat(settings.config)
     changed = {name: f"chosen for {minutes:g} minutes" for name, value in flat(chosen).items() if value != before[name]}
@@ -107,10 +107,10 @@ def _trials(settings: Settings, machine: Machine, prepared: Prepared, *, seconds
         if config.model in seen:  # the user has set what would differ
             continue
         seen.add(config.model)
-        step_s = time_step(config, machine, prepared)
+        step_s, growth = time_step(config, machine, prepared)
         tokens = int(seconds * (1 - RESERVE) / step_s) * config.training.batch_size * config.training.seq_len
         loss = promise(_learned_numbers(config), tokens, len(prepared.train_ids))
-        yield Trial(config, step_s, tokens, loss)
+        yield Trial(config, step_s, growth, tokens, loss)
         if loss > lowest + 0.02 or time.monotonic() - begin > most_s:
             return
         lowest = min(lowest, loss)
@@ -143,8 +143,16 @@ def heads_of(width: int) -> int:
     return next((heads for heads in range(wanted, 0, -1) if width % heads == 0 and width // heads % 2 == 0), 1)
 
 
-def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
-    """Seconds of one training step: the median of a few on the text itself, on a model that is then thrown away."""
+def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> tuple[float, float]:
+    """Seconds of a training step, averaged over the run, and how much longer it takes once its windows have grown."""
+    training = config.training
+    last_s = _pace(config.but(training=training.but(first_seq_len=None)), machine, prepared)
+    first_s = last_s if training.first_seq_len is None else _pace(config, machine, prepared)
+    return first_s + training.decay_fraction * (last_s - first_s), last_s / first_s
+
+
+def _pace(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
+    """The median of a few steps on the text itself, with a model that is then thrown away."""
     trainer = throw_away(config, machine, prepared)
     with switched_on(machine):
         taken = [timed_step(trainer, step) for step in range(1 + TIMED_STEPS)]
@@ -155,12 +163,7 @@ def throw_away(config: RunConfig, machine: Machine, prepared: Prepared) -> Train
     """What a run of this configuration would begin with, to try things on."""
     training = config.training
     model = build(config.model.but(vocab_size=prepared.tokenizer.vocab_size), seed=training.seed).to(machine.device)
-    batches = Batches(prepared.train_ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=training.seed)
-    model.checkpointing = training.gradient_checkpointing
-    return Trainer(
-        model=model, forward=model, optimizers=Optimizers(model, training), batches=batches, config=training,
-        machine=machine,
-    )  # fmt: skip
+    return trainer_of(model, prepared.train_ids, training, machine)
 
 
 def timed_step(trainer: Trainer, step: int) -> float:

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, weights_of
 from glassgpt.config import RunConfig
-from glassgpt.data.batches import Batches, piece_size
+from glassgpt.data.batches import piece_size
 from glassgpt.data.prepare import Prepared
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.device import Machine, choose_machine
@@ -31,10 +29,10 @@ from glassgpt.training.deadline import Deadline
 from glassgpt.training.evaluate import HeldOut, HeldOutTales
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
-from glassgpt.training.optim import Optimizers
 from glassgpt.training.parallel import Team
-from glassgpt.training.planning import planned
-from glassgpt.training.step import Trainer
+from glassgpt.training.planning import planned, time_step
+from glassgpt.training.schedule import window_length
+from glassgpt.training.step import Trainer, trainer_of
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
 CHANGEABLE = frozenset({
@@ -100,7 +98,7 @@ class Run:
 
     @property
     def flops_per_token(self) -> float:
-        return flops_per_token(self.model.config, self.config.training.seq_len)
+        return flops_per_token(self.model.config, window_length(self.progress.step, self.config.training))
 
     @property
     def loss_unit(self) -> float:
@@ -162,10 +160,12 @@ def resumed_run(folder: RunFolder, changes: Mapping[str, Any], team: Team, say: 
     machine = _machine_of(config, team)
     model = build(saved.model_config, seed=config.training.seed)
     load_weights(model, saved.weights)
+    deadline = Deadline(60 * (config.training.minutes or 0.0) - float(saved.metrics["seconds"]))
+    if config.training.minutes is not None:
+        _, deadline.growth = time_step(config, machine, prepared)
     run = _assemble(
         config, origins=saved.origins, machine=machine, prepared=prepared, model=model.to(machine.device),
-        progress=Progress.from_metrics(saved.metrics), team=team,
-        deadline=Deadline(60 * (config.training.minutes or 0.0) - float(saved.metrics["seconds"])),
+        progress=Progress.from_metrics(saved.metrics), team=team, deadline=deadline,
     )  # fmt: skip
     run.trainer.remember(saved.optimizer)
     run.notes += notes
@@ -211,19 +211,8 @@ def _assemble(
 ) -> Run:
     training = config.training
     assert config.out is not None
-    batches = Batches(prepared.train_ids, seq_len=training.seq_len, batch_size=training.batch_size, seed=training.seed)
-    model.checkpointing = training.gradient_checkpointing
+    trainer = trainer_of(model, prepared.train_ids, training, machine, team=team, compiled=machine.compiled)
     model.context = training.seq_len
-    trainer = Trainer(
-        model=model,
-        forward=torch.compile(model, dynamic=False) if machine.compiled else model,
-        optimizers=Optimizers(model, training),
-        batches=batches,
-        config=training,
-        machine=machine,
-        team=team,
-        scaler=torch.amp.GradScaler(machine.device.type) if machine.precision == "fp16" else None,
-    )
     return Run(
         config=config, origins=origins, machine=machine, folder=RunFolder(Path(config.out)), prepared=prepared,
         trainer=trainer, held_out=held_out_of(config, machine, prepared, team), progress=progress, deadline=deadline,

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: up from zero, along the peak, down again."""
+"""The learning rate as a function of the step: up from zero, along the peak, down again. And windows, which grow."""
 
 from __future__ import annotations
 
@@ -18,10 +18,24 @@ def learning_rate_share(step: int, config: TrainingConfig) -> float:
         return (step + 1) / config.warmup_steps
     if config.schedule == "constant":
         return 1.0
-    steps = config.schedule_steps or config.max_steps
-    decay_start = max(config.warmup_steps, steps * (1 - config.decay_fraction))
-    if step <= decay_start:
+    begin = falls_after(config)
+    if step <= begin:
         return 1.0
-    progress = min(1.0, (step - decay_start) / (steps - decay_start))
+    progress = min(1.0, (step - begin) / (_steps(config) - begin))
     fall = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return config.min_lr_ratio + (1 - config.min_lr_ratio) * fall
+
+
+def window_length(step: int, config: TrainingConfig) -> int:
+    """Tokens in a window: what is near is learned first, and costs less where nothing else can be seen."""
+    first = config.first_seq_len or config.seq_len
+    return first if step <= falls_after(config) else config.seq_len
+
+
+def falls_after(config: TrainingConfig) -> float:
+    """The last step at the peak."""
+    return max(config.warmup_steps, _steps(config) * (1 - config.decay_fraction))
+
+
+def _steps(config: TrainingConfig) -> int:
+    return config.schedule_steps or config.max_steps

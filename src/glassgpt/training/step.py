@@ -22,10 +22,11 @@ from glassgpt.data.batches import Batches, piece_of
 from glassgpt.device import Machine, release_memory
 from glassgpt.errors import TooLargeError, is_out_of_memory
 from glassgpt.model.base import Predictor
+from glassgpt.text.base import Ids
 from glassgpt.training.hindsight import Hindsight
 from glassgpt.training.optim import Optimizers
 from glassgpt.training.parallel import ALONE, Team
-from glassgpt.training.schedule import learning_rate_share
+from glassgpt.training.schedule import learning_rate_share, window_length
 
 SCALER = "loss_scale/"
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -148,7 +149,9 @@ class Trainer:
         x, y = self.batches.batch(
             step, rank=rank, world_size=world_size, micro=micro, grad_accum=self.config.grad_accum
         )
-        ids_BT, targets_BT = (_to_device(torch.from_numpy(part), self.machine.device) for part in (x, y))
+        length = window_length(step, self.config)
+        parts = (torch.from_numpy(part).view(-1, length) for part in (x, y))
+        ids_BT, targets_BT = (_to_device(part, self.machine.device) for part in parts)
         if self.model.config.dropout > 0:
             torch.manual_seed(chance(self.config.seed, step, piece_of(rank, world_size, micro), "dropout"))
         with self.machine.autocast():
@@ -162,6 +165,23 @@ class Trainer:
             self.optimizers.unscale(self.scaler)
         limit = self.config.gradient_clip or float("inf")
         return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+
+
+def trainer_of(
+    model: Predictor, ids: Ids, config: TrainingConfig, machine: Machine, *, team: Team = ALONE, compiled: bool = False
+) -> Trainer:
+    """What training this model on these ids begins with."""
+    model.checkpointing = config.gradient_checkpointing
+    return Trainer(
+        model=model,
+        forward=torch.compile(model, dynamic=False) if compiled else model,
+        optimizers=Optimizers(model, config),
+        batches=Batches(ids, seq_len=config.seq_len, batch_size=config.batch_size, seed=config.seed),
+        config=config,
+        machine=machine,
+        team=team,
+        scaler=torch.amp.GradScaler(machine.device.type) if machine.precision == "fp16" else None,
+    )
 
 
 def chance(seed: int, step: int, micro: int, purpose: str) -> int:
