@@ -44,13 +44,13 @@ bench: .venv/installed-dev
 test test-long coverage: export OMP_NUM_THREADS = 1
 
 test: .venv/installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) $(ARGS)
 
 test-long: .venv/installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "slow or not slow" $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow" $(TESTS) $(ARGS)
 
 coverage: .venv/installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered --cov-report=html $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term-missing:skip-covered --cov-report=html $(TESTS) $(ARGS)
 
 check: .venv/installed-dev
 	@$(BIN)/ruff format --check --quiet

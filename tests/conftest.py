@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,18 @@ def stirred(model: Model, *, by: float, seed: int = 2) -> Model:
 # A busy machine is slow now and then, and no claim of ours is about the time of one example.
 settings.register_profile("glassgpt", deadline=None)
 settings.load_profile("glassgpt")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_samples() -> Iterator[None]:
+    """A run shows less of what it has learned: longer than the small contexts here, so that windows slide all the same.
+
+    A model of our sizes would write for longer than it learned. Commands in processes of their own are not shortened.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glassgpt.training.samples.SAMPLE_TOKENS", 40)
+        patch.setattr("glassgpt.training.samples.TALE_TOKENS", 40)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from glassgpt.training.events import Note, Stopped
 
 TYPED = Callable[..., str]
 SMALL = [f"--{name}={value}" for name, value in TINY.items()]
+ENDLESS = ["--max-steps=1000000", "--log-every=1", "--compile=off", *SMALL]  # so long a run would try a compiler
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_a_closed_pipe_is_no_accident(at_home: Path) -> None:
 
 def test_a_training_that_nobody_reads_any_more_stops_and_keeps_what_it_learned(at_home: Path, tmp_path: Path) -> None:
     out = tmp_path / "unread"
-    run = _start(at_home, "train", "book.txt", "--out", str(out), "--max-steps", "1000000", "--log-every=1", *SMALL)
+    run = _start(at_home, "train", "book.txt", "--out", str(out), *ENDLESS)
     assert run.stdout is not None
     assert run.stderr is not None
     while not run.stdout.readline().startswith("step"):
@@ -236,8 +237,7 @@ def test_a_training_that_nobody_reads_any_more_stops_and_keeps_what_it_learned(a
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_says_how_to_go_on(at_home: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     out = tmp_path / "stopped"
-    endless = ["--max-steps", "1000000", "--log-every=1", *SMALL]
-    run = _start(at_home, "train", "book.txt", "--out", str(out), *endless)
+    run = _start(at_home, "train", "book.txt", "--out", str(out), *ENDLESS)
     assert run.stdout is not None
     while "step" not in run.stdout.readline().split(" ")[0]:
         time.sleep(0.01)

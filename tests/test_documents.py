@@ -1,26 +1,20 @@
 """What the documents tell people to type works: every ```sh block of README and docs, every ```python block.
 
-In order, from the root of a clean copy, offline, shortened by GLASSGPT_MAX_STEPS alone. A plain `glassgpt ...` or
-`python door.py ...` runs in this process, for torch takes seconds to load; whatever needs a shell gets one.
+In order, from the root of a clean copy, offline, shortened by GLASSGPT_MAX_STEPS alone; see `clone.py`.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clone import ROOT, Clone, lend_environment, make_clone
-from glassgpt.cli import doors
-from glassgpt.cli.main import main
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "README.md"]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-DOORS = {"train", "sample", "data", "tok", "benchmark", "plot", "sweep", "bigram"}
-NEEDS_A_SHELL = set("|<>&;$`*")
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:
@@ -43,22 +37,9 @@ def bring_texts(clone: Clone) -> None:
         (clone / place).write_text(part, encoding="utf-8")
 
 
-def run_here(words: list[str]) -> int | None:
-    """The exit code of a command of ours, run in this process; None when it is another program's."""
-    if words[0] == "glassgpt":
-        return main(words[1:])
-    if words[:2] == ["python", "-m"] and words[2] in {"glassgpt", "tok"}:
-        return main(words[3:]) if words[2] == "glassgpt" else doors.tok(words[3:])
-    if words[0] == "python" and words[1].removesuffix(".py") in DOORS - {"bigram"}:
-        return int(getattr(doors, words[1].removesuffix(".py"))(words[2:]))
-    if words[:2] == ["python", "bigram.py"]:
-        return doors.bigram(words[2:], {})
-    return None
-
-
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path)], ids=lambda path: path.stem)
 def test_what_a_document_tells_people_to_type_works(
-    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = make_clone(tmp_path / "glassgpt", steps=1)
     monkeypatch.chdir(clone.folder)
@@ -71,19 +52,9 @@ def test_what_a_document_tells_people_to_type_works(
             exec(compile(block, str(document), "exec"), names)
             continue
         for command in commands(block):
-            _run(command, clone, capfd)
-
-
-def _run(command: str, clone: Clone, capfd: pytest.CaptureFixture[str]) -> None:
-    words = shlex.split(command)
-    code = None if NEEDS_A_SHELL & set(command) else run_here(words)
-    if code is not None:
-        said = capfd.readouterr()
-        assert code == 0, f"$ {command}\n{said.out}\n{said.err}"
-        return
-    if words[0] == "make" and not (clone / ".venv").exists():
-        lend_environment(clone)
-    clone.type(command)
+            if command.startswith("make") and not (clone / ".venv").exists():
+                lend_environment(clone)
+            clone.type(command)
 
 
 EDITIONS = ROOT / "docs" / "editions.md"

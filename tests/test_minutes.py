@@ -84,6 +84,13 @@ def test_a_constant_rate_and_a_single_step_end_too() -> None:
     assert drive(20, {0: 100.0}, max_steps=1)[0].minutes is None
 
 
+@given(slow=st.floats(5, 100), since=st.integers(0, 99))
+def test_a_machine_that_is_suddenly_taken_away_still_leaves_a_run_that_needs_no_clock(slow: float, since: int) -> None:
+    training, _, rates = drive(100, {0: 1.0, since: slow})
+    assert training.minutes is None
+    assert training.max_steps == len(rates)
+
+
 def test_more_numbers_and_more_text_promise_more_and_less_each_time() -> None:
     losses = [promise(1e5 * 2**k, 1e6, 1e7) for k in range(5)]
     gains = [a - b for a, b in pairwise(losses)]

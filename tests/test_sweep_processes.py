@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from glassgpt.cli.main import main
 from glassgpt.lab.plan import Plan, read_plan
 from glassgpt.lab.storage import cut_half_line, open_storage
 from glassgpt.lab.study import MOST_DEATHS, SILENCE_S, Board, Claim
@@ -269,10 +270,10 @@ def test_only_what_stands_behind_the_last_line_break_is_cut(before: bytes, after
     assert path.read_bytes() == after
 
 
-def test_a_file_that_is_no_journal_is_refused_in_one_line(file: Path, rhyme: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "glassgpt", "sweep", "--config", str(file), "--storage", str(rhyme)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "is no journal of a sweep, or is damaged" in done.stderr
+def test_a_file_that_is_no_journal_is_refused_in_one_line(
+    file: Path, rhyme: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "--config", str(file), "--storage", str(rhyme)]) == 2
+    problem = capsys.readouterr().err
+    assert "is no journal of a sweep, or is damaged" in problem
+    assert problem.count("\n") == 1

@@ -40,10 +40,11 @@ class Deadline:
         if self.first_step is None:
             self.first_step, self.first_at = step, self.now()
         pace_s = (self.now() - self.first_at) / max(1, step - self.first_step)
+        changes: dict[str, Any] = {}
         if training.schedule_steps is None and step > self.first_step and self._must_settle(step, training):
-            return self._settled(step, training, pace_s)
-        is_last = step + 1 >= training.max_steps or self.now() + 2 * pace_s > self.end
-        return {"max_steps": step + 1, "minutes": None} if is_last else {}
+            changes = self._settled(step, training, pace_s)
+        last = step + 1 >= changes.get("max_steps", training.max_steps) or self.now() + 2 * pace_s > self.end
+        return changes | ({"max_steps": step + 1, "minutes": None} if last else {})
 
     @property
     def left_s(self) -> float:
