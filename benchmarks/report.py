@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results.json", ROOT / "docs" / "performance.md"
 TITLES = {  # in the order of the page; a program that is not there is left out
     "time_to_loss": "How soon a model is good",
+    "minutes": "What fits into a few minutes",
     "training_speed": "How fast it trains, and in how much memory",
     "generation": "How fast it writes",
     "tokenizing": "How fast text becomes ids",

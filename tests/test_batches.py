@@ -164,3 +164,14 @@ def test_an_evaluation_asks_for_each_token_once_in_order(count: int, seq_len: in
 def test_an_evaluation_of_one_token_is_refused() -> None:
     with pytest.raises(DataError, match="has 1 tokens"):
         list(evaluation_windows(_ids(1), 4, 2))
+
+
+@given(length=st.sampled_from([1, 2, 3, 4, 6]), seed=st.integers(0, 99))
+def test_shorter_windows_are_a_line_of_their_own_with_as_many_tokens_in_a_batch(length: int, seed: int) -> None:
+    batches = Batches(_ids(500), seq_len=12, batch_size=4, seed=seed)
+    short = batches.in_windows_of(length)
+    assert short.batch(7)[0].shape == (48 // length, length)
+    alone = Batches(_ids(500), seq_len=length, batch_size=48 // length, seed=seed)
+    assert all((a == b).all() for a, b in zip(short.batch(7), alone.batch(7), strict=True))
+    assert batches.in_windows_of(12) is batches
+    assert batches.in_windows_of(length) is short

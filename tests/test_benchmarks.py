@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("time_to_loss", "training_speed", "startup", "first_run", "report")
+PROGRAMS = ("time_to_loss", "minutes", "training_speed", "startup", "first_run", "report")
 
 
 @pytest.fixture

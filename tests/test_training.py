@@ -359,7 +359,7 @@ def test_published_copies_are_what_the_run_holds(rhyme: Path, tmp_path: Path) ->
     assert not (tmp_path / "other").exists()
 
 
-def test_windows_that_grow_are_the_same_text_cut_shorter_until_the_rate_falls() -> None:
+def test_windows_grow_when_the_rate_begins_to_fall() -> None:
     seen: list[tuple[int, ...]] = []
 
     def watched(ids_BT: torch.Tensor, targets_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -373,17 +373,17 @@ def test_windows_that_grow_are_the_same_text_cut_shorter_until_the_rate_falls() 
     growing.forward = watched
     for step in range(10):
         growing.take_step(step)
-        x, y = growing.batches.batch(step)
+        x, y = growing.batches.in_windows_of(seen[-1][1]).batch(step)
         assert texts[-1] == (x.ravel().tolist(), y.ravel().tolist())
     assert seen == [(64, 4)] * 5 + [(32, 8)] * 5
     rates = [learning_rate_share(step, growing.config) for step in range(10)]
     assert [rate == 1 for rate in rates] == [shape == (64, 4) for shape in seen]
 
 
-def test_a_window_that_grows_gives_the_gradient_of_short_windows(rhyme: Path) -> None:
+def test_short_windows_give_their_own_gradient() -> None:
     short = trainer(MODEL, first_seq_len=4, grad_accum=2)
     plain = after_one_step(short)
-    x, y = (torch.from_numpy(part).view(-1, 4) for part in short.batches.batch(0))
+    x, y = (torch.from_numpy(part) for part in short.batches.in_windows_of(4).batch(0))
     model = GPT(MODEL, seed=3)
     _, loss = model(x, y)
     loss.backward()

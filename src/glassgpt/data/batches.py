@@ -33,11 +33,12 @@ class Batches:
                 f"the text has {len(ids)} tokens, and one window needs {seq_len + 1} (seq_len={seq_len} and the "
                 f"token after it); choose a smaller --seq-len or bring more text"
             )
-        self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
+        self._ids, self.seq_len, self.batch_size, self.seed = ids, seq_len, batch_size, seed
         # One window less than would fit lets the borders move by up to a whole window from epoch to epoch.
         self.windows_per_epoch = max(1, (len(ids) - seq_len) // seq_len)
         self._room = min(seq_len - 1, len(ids) - 1 - self.windows_per_epoch * seq_len)
         self._windows = np.lib.stride_tricks.sliding_window_view(ids, seq_len + 1)
+        self._others: dict[int, Batches] = {}
         # A batch may straddle two epochs; and `lru_cache` around a method would keep every instance alive.
         self._starts = lru_cache(maxsize=2)(self._shuffled_starts)
 
@@ -50,6 +51,16 @@ class Batches:
         first = step * self.batch_size + piece_of(rank, world_size, micro) * size
         tokens = self._windows[self._starts_from(first, size)].astype(np.int64)
         return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
+
+    def in_windows_of(self, seq_len: int) -> Batches:
+        """The same text in a line of shorter windows, with as many tokens in a batch; the full windows are this one.
+
+        Windows of their own from all over the text: longer ones cut up would be neighbours, and teach less.
+        """
+        if seq_len != self.seq_len and seq_len not in self._others:
+            count = self.batch_size * (self.seq_len // seq_len)
+            self._others[seq_len] = Batches(self._ids, seq_len=seq_len, batch_size=count, seed=self.seed)
+        return self._others.get(seq_len, self)
 
     def epoch_of(self, step: int) -> int:
         """The epoch of a step's first window, counted from 0."""

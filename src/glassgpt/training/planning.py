@@ -51,6 +51,7 @@ A, ALPHA, B, BETA = 6.28, 0.28, 16.7, 0.26  # of `promise`: 14 runs, of 54 thous
 WORTH = 16.0  # readings again after which a text has nothing left to teach (Muennighoff et al. 2023 have 15)
 OVERFIT = 0.01  # not fitted: a guess, so that ten million numbers are not proposed for a text that is read twenty times
 CALIBRATION_SHARE = 0.05  # of the time, at most, goes into trying sizes
+SEQ_LEN, FIRST_SEQ_LEN = 256, 64
 EVALUATIONS = 6
 RESERVE = 0.03  # of the time, for evaluations and savings
 TIMED_STEPS = 4
@@ -122,18 +123,19 @@ def _open(settings: Settings, wishes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _size(settings: Settings, layers: int, width: int, prepared: Prepared, machine: Machine) -> dict[str, Any]:
-    """A wider model looks further back, and takes more text in a step: its gradients are worth it."""
+    """A wider model takes more text in a step: its gradients are worth it."""
     asked = settings.config
     width = asked.model.d_model if "d_model" in settings.origins else width
-    seq_len = min(128 if width <= 128 else 256, len(prepared.train_ids) // 4, len(prepared.val_ids) - 1)
+    seq_len = min(SEQ_LEN, len(prepared.train_ids) // 4, len(prepared.val_ids) - 1)
     seq_len = asked.training.seq_len if "seq_len" in settings.origins else seq_len
     seq_len = min(seq_len, asked.model.max_seq_len) if "max_seq_len" in settings.origins else seq_len
-    batch_size = 16 if width <= 320 else 32
+    batch_size = 8 if width <= 160 else 16 if width <= 320 else 32
     if machine.device.type != "cpu":
         batch_size *= 4  # a small batch would leave it waiting
     return {
         **FORM, "n_layers": layers, "d_model": width, "n_heads": heads_of(width), "max_seq_len": seq_len,
-        "seq_len": seq_len, "batch_size": batch_size, "vocab_size": prepared.tokenizer.vocab_size,
+        "seq_len": seq_len, "first_seq_len": FIRST_SEQ_LEN if seq_len % FIRST_SEQ_LEN == 0 else None,
+        "batch_size": batch_size, "vocab_size": prepared.tokenizer.vocab_size,
     }  # fmt: skip
 
 

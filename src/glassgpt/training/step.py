@@ -146,12 +146,10 @@ class Trainer:
 
     def _gradients(self, step: int, micro: int) -> Tensor:
         rank, world_size = self.team.rank, self.team.world_size
-        x, y = self.batches.batch(
+        x, y = self.batches.in_windows_of(window_length(step, self.config)).batch(
             step, rank=rank, world_size=world_size, micro=micro, grad_accum=self.config.grad_accum
         )
-        length = window_length(step, self.config)
-        parts = (torch.from_numpy(part).view(-1, length) for part in (x, y))
-        ids_BT, targets_BT = (_to_device(part, self.machine.device) for part in parts)
+        ids_BT, targets_BT = (_to_device(torch.from_numpy(part), self.machine.device) for part in (x, y))
         if self.model.config.dropout > 0:
             torch.manual_seed(chance(self.config.seed, step, piece_of(rank, world_size, micro), "dropout"))
         with self.machine.autocast():
