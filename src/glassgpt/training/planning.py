@@ -51,7 +51,8 @@ A, ALPHA, B, BETA = 6.28, 0.28, 16.7, 0.26  # of `promise`: 14 runs, of 54 thous
 WORTH = 16.0  # readings again after which a text has nothing left to teach (Muennighoff et al. 2023 have 15)
 OVERFIT = 0.01  # not fitted: a guess, so that ten million numbers are not proposed for a text that is read twenty times
 CALIBRATION_SHARE = 0.05  # of the time, at most, goes into trying sizes
-SEQ_LEN, FIRST_SEQ_LEN = 256, 64
+UNDROPPED_EPOCHS, DROPOUT_OF_DOUBLING, MOST_DROPOUT = 3.0, 0.1, 0.4
+SEQ_LEN, FIRST_SEQ_LEN = 512, 64  # a long look back, once what is near is known
 EVALUATIONS = 6
 RESERVE = 0.03  # of the time, for evaluations and savings
 TIMED_STEPS = 4
@@ -127,14 +128,15 @@ def _size(settings: Settings, layers: int, width: int, prepared: Prepared, machi
     asked = settings.config
     width = asked.model.d_model if "d_model" in settings.origins else width
     seq_len = min(SEQ_LEN, len(prepared.train_ids) // 4, len(prepared.val_ids) - 1)
+    seq_len = max(seq_len // FIRST_SEQ_LEN * FIRST_SEQ_LEN, min(seq_len, FIRST_SEQ_LEN))
     seq_len = asked.training.seq_len if "seq_len" in settings.origins else seq_len
     seq_len = min(seq_len, asked.model.max_seq_len) if "max_seq_len" in settings.origins else seq_len
-    batch_size = 8 if width <= 160 else 16 if width <= 320 else 32
+    batch_size = max(1, (2048 if width <= 160 else 4096 if width <= 320 else 8192) // seq_len)
     if machine.device.type != "cpu":
         batch_size *= 4  # a small batch would leave it waiting
     return {
         **FORM, "n_layers": layers, "d_model": width, "n_heads": heads_of(width), "max_seq_len": seq_len,
-        "seq_len": seq_len, "first_seq_len": FIRST_SEQ_LEN if seq_len % FIRST_SEQ_LEN == 0 else None,
+        "seq_len": seq_len, "first_seq_len": None if seq_len % FIRST_SEQ_LEN else FIRST_SEQ_LEN,
         "batch_size": batch_size, "vocab_size": prepared.tokenizer.vocab_size,
     }  # fmt: skip
 
@@ -202,12 +204,18 @@ def _with_steps(settings: Settings, best: Trial, text_tokens: int, *, seconds: f
     wishes = {
         "max_steps": steps, "muon_learning_rate": float(f"{rate:.3g}"), "learning_rate": float(f"{rate / 3:.3g}"),
         "muon_momentum": 0.95 if steps > 500 else 0.9, "weight_decay": 0.1 if epochs > 1.5 else 0.0,
-        "dropout": 0.0 if epochs < 6 else 0.1 if epochs < 20 else 0.2,
+        "dropout": dropout_for(epochs),
         "eval_every": every, "save_every": every, "sample_every": every,
         "eval_batches": max(2, round(0.01 * steps * 3 / EVALUATIONS)), "log_every": max(1, min(10, steps // 50)),
     }  # fmt: skip
     forced = {} if settings.origins.get("max_steps") == "GLASSGPT_MAX_STEPS" else {"max_steps": steps}
     return assemble(flat(best.config) | _open(settings, wishes) | forced)
+
+
+def dropout_for(epochs: float) -> float:
+    """None up to three readings, and a tenth more each time that their number doubles; in steps of 0.05."""
+    wanted = DROPOUT_OF_DOUBLING * math.log2(max(1.0, epochs / UNDROPPED_EPOCHS))
+    return min(MOST_DROPOUT, math.floor(20 * wanted) / 20)
 
 
 def _reasons(best: Trial, trials: list[Trial], chosen: RunConfig, prepared: Prepared) -> list[str]:
