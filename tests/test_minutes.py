@@ -19,7 +19,7 @@ from glassgpt.settings import assemble, resolve
 from glassgpt.training.deadline import Deadline
 from glassgpt.training.events import Finished, Note, Started
 from glassgpt.training.loop import train
-from glassgpt.training.planning import heads_of, promise
+from glassgpt.training.planning import dropout_for, heads_of, promise
 from glassgpt.training.schedule import falls_after, learning_rate_share
 
 
@@ -98,6 +98,17 @@ def test_more_numbers_and_more_text_promise_more_and_less_each_time() -> None:
     assert all(gain > 0 for gain in gains)
     fresh, again = promise(1e5, 4e6, 1e7) - promise(1e5, 8e6, 1e7), promise(1e5, 4e6, 1e6) - promise(1e5, 8e6, 1e6)
     assert fresh > again  # reading the same again teaches less
+
+
+@given(numbers=st.floats(1e3, 1e9), tokens=st.floats(1e3, 1e10), text_tokens=st.floats(1e3, 1e10))
+def test_more_is_dropped_the_more_could_be_learned_by_heart(numbers: float, tokens: float, text_tokens: float) -> None:
+    dropout = dropout_for(numbers, tokens, text_tokens)
+    assert 0 <= dropout <= 0.4
+    assert dropout_for(2 * numbers, tokens, text_tokens) >= dropout
+    assert dropout_for(numbers, 2 * tokens, text_tokens) >= dropout
+    assert dropout_for(numbers, tokens, 2 * text_tokens) <= dropout
+    assert dropout_for(0.44e6, 3.9e6, 0.243e6) == 0.2  # what it was chosen by
+    assert dropout_for(0.22e6, 5.0e6, 0.9e6) == 0
 
 
 def test_a_small_text_asks_for_a_smaller_model_than_a_large_one() -> None:

@@ -48,10 +48,10 @@ FORM: Mapping[str, Any] = {
     "min_lr_ratio": 0.0, "gradient_clip": 1.0,
 }  # fmt: skip
 A, ALPHA, B, BETA = 6.28, 0.28, 16.7, 0.26  # of `promise`: 14 runs, of 54 thousand to 2.7 million numbers, off by 0.004
-WORTH = 16.0  # readings again after which a text has nothing left to teach (Muennighoff et al. 2023 have 15)
+WORTH = 8.0  # readings again after which a text has hardly more to teach (Muennighoff et al. 2023 have 15)
 OVERFIT = 0.01  # not fitted: a guess, so that ten million numbers are not proposed for a text that is read twenty times
 CALIBRATION_SHARE = 0.05  # of the time, at most, goes into trying sizes
-UNDROPPED_EPOCHS, DROPOUT_OF_DOUBLING, MOST_DROPOUT = 3.0, 0.1, 0.4
+BY_HEART, MOST_DROPOUT = 7.2, 0.4  # numbers for each token of the text, times its readings, that need no dropout yet
 SEQ_LEN, FIRST_SEQ_LEN = 512, 64  # a long look back, once what is near is known
 EVALUATIONS = 6
 RESERVE = 0.03  # of the time, for evaluations and savings
@@ -198,13 +198,13 @@ def _with_steps(settings: Settings, best: Trial, text_tokens: int, *, seconds: f
     """Rates fall with the length of the run, and what is read many times is learned with parts left out."""
     training = best.config.training
     steps = max(EVALUATIONS, int(seconds * (1 - RESERVE) / best.step_s))
-    epochs = steps * training.batch_size * training.seq_len / text_tokens
+    tokens = steps * training.batch_size * training.seq_len
     rate = 0.03 * min(1.0, (300 / steps) ** 0.3)
     every = -(-steps // EVALUATIONS)
     wishes = {
         "max_steps": steps, "muon_learning_rate": float(f"{rate:.3g}"), "learning_rate": float(f"{rate / 3:.3g}"),
-        "muon_momentum": 0.95 if steps > 500 else 0.9, "weight_decay": 0.1 if epochs > 1.5 else 0.0,
-        "dropout": dropout_for(epochs),
+        "muon_momentum": 0.95 if steps > 500 else 0.9, "weight_decay": 0.1 if tokens > 1.5 * text_tokens else 0.0,
+        "dropout": dropout_for(_learned_numbers(best.config), tokens, text_tokens),
         "eval_every": every, "save_every": every, "sample_every": every,
         "eval_batches": max(2, round(0.01 * steps * 3 / EVALUATIONS)), "log_every": max(1, min(10, steps // 50)),
     }  # fmt: skip
@@ -212,10 +212,10 @@ def _with_steps(settings: Settings, best: Trial, text_tokens: int, *, seconds: f
     return assemble(flat(best.config) | _open(settings, wishes) | forced)
 
 
-def dropout_for(epochs: float) -> float:
-    """None up to three readings, and a tenth more each time that their number doubles; in steps of 0.05."""
-    wanted = DROPOUT_OF_DOUBLING * math.log2(max(1.0, epochs / UNDROPPED_EPOCHS))
-    return min(MOST_DROPOUT, math.floor(20 * wanted) / 20)
+def dropout_for(numbers: float, tokens: float, text_tokens: float) -> float:
+    """A tenth each time that what could be learned by heart doubles: more numbers, or more readings. Steps of 0.05."""
+    wanted = 0.1 * math.log2(max(1.0, numbers * tokens / text_tokens**2 / BY_HEART))
+    return min(MOST_DROPOUT, math.floor(20 * wanted + 1e-9) / 20)
 
 
 def _reasons(best: Trial, trials: list[Trial], chosen: RunConfig, prepared: Prepared) -> list[str]:
