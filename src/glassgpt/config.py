@@ -122,8 +122,9 @@ class TrainingConfig(Piece):
     batch_size: Count = field(8, "windows in one step, over all processes")
     seq_len: Count = field(256, "tokens in one window; at most max_seq_len")
     first_seq_len: Count | None = field(
-        None, "a shorter window, of which each batch has more, until the last decay_fraction of the steps"
+        None, "a shorter window to begin with, of which each batch has more; left out, seq_len"
     )
+    first_steps: Count | None = field(None, "steps with first_seq_len; left out, until the learning rate falls")
     grad_accum: Count = field(1, "micro-batches that a batch is split into, to save memory")
     learning_rate: Positive = field(1e-2, "peak learning rate (of AdamW; with muon, of what is no hidden matrix)")
     muon_learning_rate: Positive = field(0.02, "peak learning rate of the hidden matrices when optimizer is muon")

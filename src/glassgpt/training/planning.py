@@ -64,7 +64,6 @@ class Trial:
 
     config: RunConfig
     step_s: float  # on average, whatever its windows
-    growth: float  # how much longer a step takes once its windows have grown
     tokens: int
     loss: float  # above what no model of this kind can beat
 
@@ -92,7 +91,6 @@ def plan(settings: Settings, machine: Machine, prepared: Prepared, deadline: Dea
         raise ConfigError("--minutes and --max-steps both say how long the run is; choose one")
     trials = list(_trials(settings, machine, prepared, seconds=deadline.left_s))
     best = min(trials, key=lambda trial: trial.loss)
-    deadline.growth = best.growth
     chosen = _with_steps(settings, best, len(prepared.train_ids), seconds=deadline.left_s)
     before = flat(settings.config)
     changed = {name: f"chosen for {minutes:g} minutes" for name, value in flat(chosen).items() if value != before[name]}
@@ -109,10 +107,11 @@ def _trials(settings: Settings, machine: Machine, prepared: Prepared, *, seconds
         if config.model in seen:  # the user has set what would differ
             continue
         seen.add(config.model)
-        step_s, growth = time_step(config, machine, prepared)
-        tokens = int(seconds * (1 - RESERVE) / step_s) * config.training.batch_size * config.training.seq_len
+        step_s = time_step(config, machine, prepared)
+        steps = max(1, int(seconds * (1 - RESERVE) / step_s))
+        tokens = steps * config.training.batch_size * config.training.seq_len
         loss = promise(_learned_numbers(config), tokens, len(prepared.train_ids))
-        yield Trial(config, step_s, growth, tokens, loss)
+        yield Trial(config, step_s, tokens, loss)
         if loss > lowest + 0.02 or time.monotonic() - begin > most_s:
             return
         lowest = min(lowest, loss)
@@ -147,12 +146,12 @@ def heads_of(width: int) -> int:
     return next((heads for heads in range(wanted, 0, -1) if width % heads == 0 and width // heads % 2 == 0), 1)
 
 
-def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> tuple[float, float]:
-    """Seconds of a training step, averaged over the run, and how much longer it takes once its windows have grown."""
+def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
+    """Seconds of a training step, averaged over the run."""
     training = config.training
     last_s = _pace(config.but(training=training.but(first_seq_len=None)), machine, prepared)
     first_s = last_s if training.first_seq_len is None else _pace(config, machine, prepared)
-    return first_s + training.decay_fraction * (last_s - first_s), last_s / first_s
+    return first_s + training.decay_fraction * (last_s - first_s)
 
 
 def _pace(config: RunConfig, machine: Machine, prepared: Prepared) -> float:

@@ -30,7 +30,7 @@ from glassgpt.training.evaluate import HeldOut, HeldOutTales
 from glassgpt.training.events import Note
 from glassgpt.training.metrics import Progress
 from glassgpt.training.parallel import Team
-from glassgpt.training.planning import planned, time_step
+from glassgpt.training.planning import planned
 from glassgpt.training.schedule import window_length
 from glassgpt.training.step import Trainer, trainer_of
 
@@ -160,12 +160,10 @@ def resumed_run(folder: RunFolder, changes: Mapping[str, Any], team: Team, say: 
     machine = _machine_of(config, team)
     model = build(saved.model_config, seed=config.training.seed)
     load_weights(model, saved.weights)
-    deadline = Deadline(60 * (config.training.minutes or 0.0) - float(saved.metrics["seconds"]))
-    if config.training.minutes is not None:
-        _, deadline.growth = time_step(config, machine, prepared)
     run = _assemble(
         config, origins=saved.origins, machine=machine, prepared=prepared, model=model.to(machine.device),
-        progress=Progress.from_metrics(saved.metrics), team=team, deadline=deadline,
+        progress=Progress.from_metrics(saved.metrics), team=team,
+        deadline=Deadline(60 * (config.training.minutes or 0.0) - float(saved.metrics["seconds"])),
     )  # fmt: skip
     run.trainer.remember(saved.optimizer)
     run.notes += notes

@@ -28,8 +28,8 @@ def learning_rate_share(step: int, config: TrainingConfig) -> float:
 
 def window_length(step: int, config: TrainingConfig) -> int:
     """Tokens in a window: what is near is learned first, and costs less where nothing else can be seen."""
-    first = config.first_seq_len or config.seq_len
-    return first if step <= falls_after(config) else config.seq_len
+    until = falls_after(config) + 1 if config.first_steps is None else config.first_steps
+    return config.first_seq_len if config.first_seq_len is not None and step < until else config.seq_len
 
 
 def falls_after(config: TrainingConfig) -> float:
