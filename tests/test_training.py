@@ -392,5 +392,7 @@ def test_short_windows_give_their_own_gradient() -> None:
 
 
 def test_windows_must_be_whole() -> None:
-    with pytest.raises(ConfigError, match="seq_len=16 does not split into windows of 5"):
+    with pytest.raises(
+        ConfigError, match="seq_len=16 does not split into windows of first_seq_len=5; choose a divisor"
+    ):
         resolve(flags=SMALL | {"first_seq_len": 5})

@@ -158,7 +158,10 @@ class TrainingConfig(Piece):
     @model_validator(mode="after")
     def _batch_splits(self) -> TrainingConfig:
         if self.seq_len % (self.first_seq_len or 1):
-            raise ValueError(f"seq_len={self.seq_len} does not split into windows of {self.first_seq_len} tokens")
+            raise ValueError(
+                f"seq_len={self.seq_len} does not split into windows of first_seq_len={self.first_seq_len}; "
+                f"choose a divisor"
+            )
         if self.batch_size % self.grad_accum:
             raise ValueError(
                 f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches"
