@@ -26,7 +26,7 @@ from glassgpt.training.hindsight import MOST_UNREAD
 from glassgpt.training.loop import train
 from glassgpt.training.metrics import TIME_COLUMNS, Progress
 from glassgpt.training.optim import Optimizers, is_hidden_matrix
-from glassgpt.training.schedule import learning_rate_share
+from glassgpt.training.schedule import learning_rate_share, window_length
 from glassgpt.training.step import Trainer, chance
 
 MODEL = ModelConfig(vocab_size=23, d_model=24, n_layers=2, n_heads=3, max_seq_len=16, bias=True)
@@ -389,6 +389,13 @@ def test_short_windows_give_their_own_gradient() -> None:
     loss.backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(plain[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_steps_with_a_first_window_need_one() -> None:
+    with pytest.raises(ConfigError, match="first_steps=5 is for first_seq_len, which is not set"):
+        resolve(flags=SMALL | {"first_steps": 5})
+    growing = trainer(first_seq_len=4, first_steps=2, max_steps=10)
+    assert [window_length(step, growing.config) for step in range(4)] == [4, 4, 8, 8]
 
 
 def test_windows_must_be_whole() -> None:

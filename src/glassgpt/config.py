@@ -162,6 +162,8 @@ class TrainingConfig(Piece):
                 f"seq_len={self.seq_len} does not split into windows of first_seq_len={self.first_seq_len}; "
                 f"choose a divisor"
             )
+        if self.first_steps is not None and self.first_seq_len is None:
+            raise ValueError(f"first_steps={self.first_steps} is for first_seq_len, which is not set; choose one")
         if self.batch_size % self.grad_accum:
             raise ValueError(
                 f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches"
@@ -186,9 +188,7 @@ class SamplingConfig(Piece):
     stop: tuple[str, ...] = field((), "texts at which a sample ends (and which it does not show)")
     num_samples: Count = field(1, "how many samples to write, side by side")
     seed: CountOrZero = field(1, "of the draws; the same seed writes the same text")
-    weights: Weights = field(
-        "fp32", "bits of the weights: fp32 as trained; bf16 and int8 write faster, and a bit worse"
-    )
+    weights: Weights = field("fp32", "the weights: fp32 as trained; bf16 and int8 write faster, and a bit worse")
 
 
 class RunConfig(Piece):
