@@ -9,6 +9,7 @@ from glassgpt.config import SamplingConfig
 from glassgpt.data.tales import BEFORE, SEPARATOR
 from glassgpt.files import write_text
 from glassgpt.sampling.generate import write
+from glassgpt.sampling.reader import inference
 from glassgpt.training.run import Run
 
 SAMPLE_TOKENS = 300
@@ -26,8 +27,9 @@ def write_sample(run: Run, *, count: int = 1) -> str:
     settings = settings.but(num_samples=count)
     shown = "" if run.tells_tales else prompt.lstrip("\n")
     texts = [shown] * count
-    for event in write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len):
-        texts[event.sample] += event.text
+    with inference(run.model):  # once: a model in training would be switched over and back for every token
+        for event in write(run.model, run.prepared.tokenizer, prompt, settings, context=run.config.training.seq_len):
+            texts[event.sample] += event.text
     return "\n\n".join(texts)
 
 
