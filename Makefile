@@ -22,7 +22,7 @@ help:
 	@echo "make eval       its loss, beside what simpler methods reach"
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
-	@echo "make check      format, lint, types and the reading order: what CI looks at first"
+	@echo "make check      format, lint, types, the reading order, no pickles: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"
 
 install: .venv/installed
@@ -56,7 +56,7 @@ check: .venv/installed-dev
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/test_reading_order.py
+	@$(BIN)/python -m pytest tests/test_reading_order.py tests/test_nothing_runs.py
 
 format: .venv/installed-dev
 	@$(BIN)/ruff check --fix-only --quiet

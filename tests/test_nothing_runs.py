@@ -15,6 +15,7 @@ PICKLERS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudp
 RUNNERS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
 YAML_READERS = {"load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all"}
 YAML_LOADERS = {"yaml.Loader", "yaml.UnsafeLoader", "yaml.FullLoader", "yaml.CLoader", "yaml.CFullLoader"}
+HIDDEN = {"yaml": YAML_READERS, "torch": {"load"}, "os": {"system", "popen"}}  # names that must stay recognisable
 NUMPY_READERS = {"np.load", "numpy.load", "np.fromregex", "numpy.fromregex"}
 
 
@@ -26,11 +27,8 @@ def dangers(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             why = next((f"import {name.name}" for name in node.names if name.name.split(".")[0] in PICKLERS), None)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            why = f"from {node.module}" if node.module.split(".")[0] in PICKLERS else None
-            names = {alias.name for alias in node.names}
-            why = "yaml by another name" if node.module == "yaml" and names & YAML_READERS else why
-            why = "torch.load by another name" if node.module == "torch" and "load" in names else why
-            why = "os.system by another name" if node.module == "os" and names & {"system", "popen"} else why
+            hidden = HIDDEN.get(node.module, set()) & {alias.name for alias in node.names}
+            why = f"from {node.module}" if hidden or node.module.split(".")[0] in PICKLERS else None
         elif isinstance(node, ast.Call):
             why = _danger_of(node)
         elif isinstance(node, ast.Attribute) and _name(node) in YAML_LOADERS:
@@ -69,7 +67,7 @@ def _says(node: ast.expr | None, value: object) -> bool:
 
 
 def _is_safe(loader: ast.expr | None) -> bool:
-    """A safe loader of yaml's, or a class of ours, whose name begins with an underscore and whose base is safe."""
+    """A safe loader of yaml's, or `_Once`, ours; an unsafe base of it would be found by its name."""
     return loader is not None and _name(loader) in {"yaml.SafeLoader", "yaml.CSafeLoader", "_Once"}
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from glassgpt.config import ModelConfig
 from glassgpt.model.derivatives import by_hand, rms_norm
 from glassgpt.model.dropout import Dropout, drop
-from glassgpt.model.layers import RMSNorm, linear
+from glassgpt.model.layers import Linear, RMSNorm
 from glassgpt.model.lean import attend_leanly
 from glassgpt.model.rope import Rotation, rotate
 
@@ -82,10 +82,10 @@ class Attention(nn.Module):
         self.split = (config.n_heads, config.kv_heads, config.kv_heads)
         # How many rows of the one matrix make queries, keys and values.
         self.rows = tuple(heads * config.head_width for heads in self.split)
-        self.qkv = linear(config.d_model, sum(self.rows), bias=config.bias)
+        self.qkv = Linear(config.d_model, sum(self.rows), bias=config.bias)
         self.q_norm = RMSNorm(config.head_width) if config.qk_norm else None
         self.k_norm = RMSNorm(config.head_width) if config.qk_norm else None
-        self.out = linear(config.d_model, config.d_model, bias=config.bias)
+        self.out = Linear(config.d_model, config.d_model, bias=config.bias)
         self.weight_dropout = config.dropout
         self.dropout = Dropout(config.dropout)
 

@@ -16,7 +16,7 @@ from glassgpt.config import ModelConfig
 from glassgpt.model.attention import Attention
 from glassgpt.model.base import Predictor
 from glassgpt.model.cache import Cache
-from glassgpt.model.layers import embedding, linear, mlp
+from glassgpt.model.layers import Linear, embedding, mlp
 
 
 class Chain(Predictor):
@@ -28,7 +28,7 @@ class Chain(Predictor):
         self.position_embedding = embedding(config.max_seq_len, config.d_model)
         self.attention = Attention(config)
         self.mlp = mlp(config) if with_mlp else None
-        self.head = linear(config.d_model, self.vocab_size, bias=False)
+        self.head = Linear(config.d_model, self.vocab_size, bias=False)
         self.fill(torch.Generator().manual_seed(seed))
 
     def read(self, ids_BT: Tensor, *, cache: Cache | None = None) -> Tensor:

@@ -22,7 +22,7 @@ from glassgpt.model.base import Predictor
 from glassgpt.model.cache import Cache, LayerCache
 from glassgpt.model.dropout import Dropout
 from glassgpt.model.init import initialize
-from glassgpt.model.layers import TokenShift, embedding, linear, mlp, norm
+from glassgpt.model.layers import Linear, TokenShift, embedding, mlp, norm
 from glassgpt.model.rope import Rope, Rotation
 
 
@@ -69,7 +69,7 @@ class GPT(Predictor):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm(config)
-        self.head = None if config.tie_weights else linear(config.d_model, self.vocab_size, bias=False)
+        self.head = None if config.tie_weights else Linear(config.d_model, self.vocab_size, bias=False)
         initialize(self, config, rng=torch.Generator().manual_seed(seed))
 
     def read(self, ids_BT: Tensor, *, cache: Cache | None = None) -> Tensor:

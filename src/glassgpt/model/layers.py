@@ -32,10 +32,6 @@ class Linear(nn.Linear):
         """Nothing: see above."""
 
 
-def linear(inputs: int, outputs: int, *, bias: bool) -> nn.Linear:
-    return Linear(inputs, outputs, bias=bias)
-
-
 def embedding(entries: int, width: int) -> nn.Embedding:
     """A table with one row of numbers per entry, born blank like `Linear`."""
     return nn.Embedding(entries, width, _weight=torch.empty(entries, width))
@@ -78,8 +74,8 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.bend = BENDS[config.mlp]
-        self.up = linear(config.d_model, config.mlp_width, bias=config.bias)
-        self.down = linear(config.mlp_width, config.d_model, bias=config.bias)
+        self.up = Linear(config.d_model, config.mlp_width, bias=config.bias)
+        self.down = Linear(config.mlp_width, config.d_model, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
@@ -92,9 +88,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = linear(config.d_model, config.mlp_width, bias=config.bias)
-        self.up = linear(config.d_model, config.mlp_width, bias=config.bias)
-        self.down = linear(config.mlp_width, config.d_model, bias=config.bias)
+        self.gate = Linear(config.d_model, config.mlp_width, bias=config.bias)
+        self.up = Linear(config.d_model, config.mlp_width, bias=config.bias)
+        self.down = Linear(config.mlp_width, config.d_model, bias=config.bias)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:

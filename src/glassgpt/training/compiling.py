@@ -23,8 +23,8 @@ from glassgpt.device import Machine, release_memory, switched_on
 from glassgpt.files import cache_root, write_text
 from glassgpt.model.count import flops_per_token
 from glassgpt.training.parallel import Team
-from glassgpt.training.planning import throw_away, timed_step
 from glassgpt.training.step import Trainer
+from glassgpt.training.trying import throw_away, timed_step
 
 LONG_S = 600.0  # a run of fewer seconds would win back little more than the trial
 SLOW_FLOPS, SLOW_STEP_S = 40e9, 0.003  # a second, and for the smallest step: one core of 2026 does twice as well

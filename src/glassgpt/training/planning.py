@@ -16,15 +16,14 @@ from typing import Any
 
 from glassgpt.config import RunConfig
 from glassgpt.data.prepare import Prepared
-from glassgpt.device import Machine, switched_on
+from glassgpt.device import Machine
 from glassgpt.errors import ConfigError
-from glassgpt.model.build import build
 from glassgpt.model.count import count_parameters
 from glassgpt.settings import Settings, assemble, flat
 from glassgpt.shortcut import most_steps
 from glassgpt.training.deadline import Deadline
 from glassgpt.training.parallel import Team
-from glassgpt.training.step import Trainer, trainer_of
+from glassgpt.training.trying import time_step
 
 # Layers and width, each about twice the work of the one before.
 SIZES = (
@@ -55,7 +54,6 @@ BY_HEART, MOST_DROPOUT = 7.2, 0.4  # numbers for each token of the text, times i
 SEQ_LEN, FIRST_SEQ_LEN = 512, 64  # a long look back, once what is near is known
 EVALUATIONS = 6
 RESERVE = 0.03  # of the time, for evaluations and savings
-TIMED_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,6 @@ class Trial:
 
     config: RunConfig
     step_s: float  # on average, whatever its windows
-    tokens: int
     loss: float  # above what no model of this kind can beat
 
     @property
@@ -111,7 +108,7 @@ def _trials(settings: Settings, machine: Machine, prepared: Prepared, *, seconds
         steps = max(1, int(seconds * (1 - RESERVE) / step_s))
         tokens = steps * config.training.batch_size * config.training.seq_len
         loss = promise(_learned_numbers(config), tokens, len(prepared.train_ids))
-        yield Trial(config, step_s, tokens, loss)
+        yield Trial(config, step_s, loss)
         if loss > lowest + 0.02 or time.monotonic() - begin > most_s:
             return
         lowest = min(lowest, loss)
@@ -144,36 +141,6 @@ def heads_of(width: int) -> int:
     """About one for each 64 channels, two at least, and of an even width, which rotary positions turn in pairs."""
     wanted = max(2, width // 64)
     return next((heads for heads in range(wanted, 0, -1) if width % heads == 0 and width // heads % 2 == 0), 1)
-
-
-def time_step(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
-    """Seconds of a training step, averaged over the run."""
-    training = config.training
-    last_s = _pace(config.but(training=training.but(first_seq_len=None)), machine, prepared)
-    first_s = last_s if training.first_seq_len is None else _pace(config, machine, prepared)
-    return first_s + training.decay_fraction * (last_s - first_s)
-
-
-def _pace(config: RunConfig, machine: Machine, prepared: Prepared) -> float:
-    """The median of a few steps on the text itself, with a model that is then thrown away."""
-    trainer = throw_away(config, machine, prepared)
-    with switched_on(machine):
-        taken = [timed_step(trainer, step) for step in range(1 + TIMED_STEPS)]
-    return sorted(taken[1:])[TIMED_STEPS // 2]
-
-
-def throw_away(config: RunConfig, machine: Machine, prepared: Prepared) -> Trainer:
-    """What a run of this configuration would begin with, to try things on."""
-    training = config.training
-    model = build(config.model.but(vocab_size=prepared.tokenizer.vocab_size), seed=training.seed).to(machine.device)
-    return trainer_of(model, prepared.train_ids, training, machine)
-
-
-def timed_step(trainer: Trainer, step: int) -> float:
-    """Seconds of one step."""
-    begin = time.perf_counter()
-    float(trainer.take_step(step).loss)  # an accelerator is waited for
-    return time.perf_counter() - begin
 
 
 def promise(numbers: float, tokens: float, text_tokens: float) -> float:
