@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from glassgpt.model import product as products
 from glassgpt.model.base import Predictor
 from glassgpt.model.bigram import Bigram
 from glassgpt.model.cache import Cache
-from glassgpt.model.decoder import Decoder
+from glassgpt.model.decoder import Decoder, answers
 from glassgpt.model.gpt import GPT
 from glassgpt.model.product import lighter, matrices, product, quantized, rounded
 from glassgpt.sampling.filters import draw
@@ -193,3 +195,10 @@ def test_the_price_of_exact_weights_is_nothing_and_that_of_light_ones_little() -
         paid = price(writer, weights, [1, 2])
         assert paid.exact == free.exact
         assert 0 < abs(paid.light - paid.exact) < 0.05
+
+
+def test_a_processors_flag_is_no_reason_to_stop() -> None:
+    """numpy warns of whatever its products touched; whether a text can go on is asked of the logits alone."""
+    q_BHTK, k_BHSK = torch.full((1, 2, 1, 5), math.inf), torch.zeros(1, 2, 3, 5)
+    with np.errstate(all="raise"):
+        assert answers(q_BHTK, k_BHSK, k_BHSK, None).isnan().all()

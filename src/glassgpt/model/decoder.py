@@ -108,6 +108,7 @@ class AttentionStep:
         return self.out(answers(q_BHTK, k_BHSK, v_BHSK, visible_B1TS).reshape(B, heads * K))
 
 
+@np.errstate(all="ignore")  # a processor's flags are no figures: what a product reads past its edge can raise them
 def answers(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, visible_B1TS: Tensor | None) -> Tensor:
     """`attention.attend` for one position; numpy reads keys and values faster than torch's kernels (by 1/4)."""
     if visible_B1TS is not None or q_BHTK.device.type != "cpu" or q_BHTK.dtype != torch.float32:
