@@ -17,6 +17,7 @@ from glassgpt.checkpoint import Checkpoint, load_checkpoint, load_weights, save_
 from glassgpt.config import ModelConfig, RunConfig
 from glassgpt.errors import CheckpointError
 from glassgpt.model.gpt import GPT
+from glassgpt.plausible import Metrics
 from glassgpt.settings import flat
 from glassgpt.text.chars import CharTokenizer
 
@@ -29,7 +30,7 @@ def checkpoint(model: ModelConfig = MODEL, step: int = 3) -> Checkpoint:
     memory = {f"{name}/momentum": torch.full_like(weight, 0.5) for name, weight in weights_of(gpt).items()}
     return Checkpoint(
         model_config=model, tokenizer_json=TOKENIZER.to_json(), step=step, settings=flat(RunConfig()),
-        origins={"d_model": "flag"}, metrics={"best_val_loss": 1 / 3, "history": [[1, 2.5, 0.1]]},
+        origins={"d_model": "flag"}, metrics={**Metrics().model_dump(), "best_val_loss": 1 / 3, "mood": [1, 2.5]},
         weights=weights_of(gpt), optimizer=memory,
     )  # fmt: skip
 

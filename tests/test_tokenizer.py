@@ -184,7 +184,7 @@ def _with_vocabulary(vocabulary: Any) -> str:
         ("[]", "outermost value is not an object"),
         ("{}", "its model is None"),
         ("[" * 200_000, "nested too deeply"),
-        ('{"model": {"type": ' + "[" * 900 + "]" * 900 + "}}", "its model is a list"),
+        ('{"model": {"type": ' + "[" * 900 + "]" * 900 + "}}", "nested too deeply"),
         ('{"model": ' + "9" * 5000 + "}", "a number that is too long"),
         (_changed(model={"type": "Unigram"}), "its model is 'Unigram'"),
         (_changed(pre_tokenizer={"type": "Whitespace"}), "does not cut the text into single characters"),

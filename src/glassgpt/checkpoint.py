@@ -14,30 +14,25 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, BinaryIO, Literal
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from glassgpt import torchfile
+from glassgpt import plausible, tensorfile, torchfile
 from glassgpt.config import ModelConfig
-from glassgpt.errors import CheckpointError, ConfigError
+from glassgpt.errors import CheckpointError, GlassgptError
 from glassgpt.files import write_atomically
+from glassgpt.jsonfile import open_ordinary, parse
 from glassgpt.model.base import Predictor
 from glassgpt.model.build import build
-from glassgpt.model.count import count_parameters
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.store import parse_tokenizer
 
 FORMAT = "glassgpt checkpoint 1"
-MOST_HEADER = 100_000_000  # bytes; what safetensors itself allows
 WEIGHTS, OPTIMIZER = torchfile.PARTS["weights"], torchfile.PARTS["optimizer"]
-DTYPE_NAMES = {
-    torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64",
-    torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL",
-}  # fmt: skip
+DTYPE_NAMES = {dtype: name for name, dtype in tensorfile.DTYPES.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +47,20 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)  # only in `last`
 
     def model(self, device: torch.device | str = "cpu") -> Predictor:
-        counted, held = count_parameters(self.model_config).total, sum(map(Tensor.numel, self.weights.values()))
-        if counted != held:  # before anything of the size that it claims is made
-            raise CheckpointError(f"the checkpoint has {held:,} parameters, and its configuration makes {counted:,}")
+        plausible.refuse_impossible(self.model_config, self.weights)
         model = build(self.model_config)
         load_weights(model, self.weights)
         model.context = min(int(self.settings.get("seq_len", model.context)), model.context)
         return model.to(device).eval()
 
     def tokenizer(self, *, unknown: Literal["error", "skip", "replace"] = "error") -> Tokenizer:
-        return parse_tokenizer(self.tokenizer_json, unknown=unknown)
+        tokenizer = parse_tokenizer(self.tokenizer_json, unknown=unknown)
+        if tokenizer.vocab_size > (self.model_config.vocab_size or 0):
+            raise CheckpointError(
+                f"the checkpoint's tokenizer has {tokenizer.vocab_size:,} tokens, and its model "
+                f"{self.model_config.vocab_size or 0:,}"
+            )
+        return tokenizer
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -83,16 +82,16 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         tensor.copy_(weights[name])
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> None:
+    """`keep` is where the file goes that bore the name before."""
     tensors = {WEIGHTS + name: tensor for name, tensor in checkpoint.weights.items()}
     tensors |= {OPTIMIZER + name: tensor for name, tensor in checkpoint.optimizer.items()}
     tensors = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     metadata = _metadata(checkpoint)
     metadata["digest"] = _digest(metadata, tensors)
     in_torchs = path.suffix == torchfile.SUFFIX
-    write_atomically(
-        path, torchfile.pack(metadata, tensors) if in_torchs else _file(_header(tensors, metadata), tensors)
-    )
+    chunks = torchfile.pack(metadata, tensors) if in_torchs else list(_file(_header(tensors, metadata), tensors))
+    write_atomically(path, chunks, keep=keep, size_bytes=sum(map(len, chunks)))
 
 
 def _digest(metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -150,54 +149,29 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify: a file with one flipped bit, anywhere, is refused."""
     try:
-        content = path.read_bytes()
+        with open_ordinary(path) as file:
+            if path.suffix == torchfile.SUFFIX or torchfile.is_one(file):
+                return _assemble(path, *_verified_torchfile(path, file))
+            metadata, tensors, computed = tensorfile.read(path, file, form=FORMAT)
     except OSError as problem:
         raise CheckpointError(f"checkpoint {path} cannot be read: {problem.strerror}") from None
-    if path.suffix == torchfile.SUFFIX or torchfile.is_one(content):
-        return _assemble(path, *_verified_torchfile(path, content))
-    metadata = _verified_metadata(path, content)
-    try:
-        tensors = safetensors.torch.load(content)
-    except SafetensorError as problem:
-        raise CheckpointError(f"checkpoint {path} is damaged: {problem}") from None
+    except ValueError as problem:
+        raise CheckpointError(f"checkpoint {path} is damaged or cut short: {problem}") from None
+    _hold_to_digest(path, metadata.pop("digest"), computed)
     return _assemble(path, metadata, tensors)
 
 
-def _verified_metadata(path: Path, content: bytes) -> dict[str, str]:
-    length = int.from_bytes(content[:8], "little")
-    if length > MOST_HEADER:
-        raise CheckpointError(f"{path} is no checkpoint: it does not begin as one; name a run folder or a .safetensors")
-    if len(content) < 8 or length > len(content) - 8:
-        raise CheckpointError(
-            f"checkpoint {path} is cut short, or none: it has {len(content)} bytes, and its header says {length}"
-        )
-    try:
-        header = json.loads(content[8 : 8 + length])
-        metadata = cast("dict[str, str]", header["__metadata__"])
-        written = metadata.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError(f"{path} is no checkpoint of glassgpt, or its header is damaged") from None
-    _refuse_other_format(path, metadata)
-    digest = hashlib.sha256(_canonical(header))
-    digest.update(memoryview(content)[8 + length :])
-    _hold_to_digest(path, written, digest.hexdigest())
-    return metadata
-
-
-def _verified_torchfile(path: Path, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
-    facts, tensors = torchfile.unpack(path, content)
-    _refuse_other_format(path, facts)
+def _verified_torchfile(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, Tensor]]:
+    facts, tensors = torchfile.unpack(path, file)
+    if facts["format"] != FORMAT:
+        raise CheckpointError(f"{path} has the format {facts['format'][:80]!r}; this version reads {FORMAT!r}")
     try:
         metadata = {name: value if isinstance(value, str) else _dump(value) for name, value in facts.items()}
+        computed = _digest({name: value for name, value in metadata.items() if name != "digest"}, tensors)
     except (TypeError, ValueError, RecursionError) as problem:
         raise CheckpointError(f"checkpoint {path} is damaged: it holds what is no plain value: {problem}") from None
-    _hold_to_digest(path, metadata.pop("digest"), _digest(metadata, tensors))
+    _hold_to_digest(path, metadata.pop("digest"), computed)
     return metadata, tensors
-
-
-def _refuse_other_format(path: Path, metadata: Mapping[str, Any]) -> None:
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has the format {metadata.get('format')!r}; this version reads {FORMAT!r}")
 
 
 def _hold_to_digest(path: Path, written: str, computed: str) -> None:
@@ -206,19 +180,28 @@ def _hold_to_digest(path: Path, written: str, computed: str) -> None:
 
 
 def _assemble(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Checkpoint:
+    """All that later code relies on is looked at here: who made the digest may be a stranger."""
     try:
         return Checkpoint(
-            model_config=ModelConfig(**json.loads(metadata["model"])),
+            model_config=ModelConfig(**parse(metadata["model"].encode())),
             tokenizer_json=metadata["tokenizer"],
-            step=int(metadata["step"]),
-            settings=json.loads(metadata["settings"]),
-            origins=json.loads(metadata["origins"]),
-            metrics=json.loads(metadata["metrics"]),
+            step=plausible.understood_step(metadata["step"]),
+            settings=plausible.understood_settings(parse(metadata["settings"].encode())),
+            origins=plausible.understood_origins(parse(metadata["origins"].encode())),
+            metrics=plausible.understood_metrics(parse(metadata["metrics"].encode(), allow_nan=True)),
             weights=_under(WEIGHTS, tensors),
             optimizer=_under(OPTIMIZER, tensors),
         )
-    except (ConfigError, KeyError, ValueError) as problem:
-        raise CheckpointError(f"checkpoint {path} cannot be understood: {problem}") from None
+    except KeyError as problem:
+        raise CheckpointError(f"checkpoint {path} cannot be understood: it lacks {problem}") from None
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = " ".join(".".join(map(str, first["loc"]))[:80].split())
+        raise CheckpointError(f"checkpoint {path} cannot be understood: its {where}: {first['msg']}") from None
+    except (GlassgptError, ValueError, TypeError, OverflowError) as problem:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be understood: {' '.join(str(problem)[:300].split())}"
+        ) from None
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,30 +13,36 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from glassgpt.config import DataConfig
 from glassgpt.data.source import Source
-from glassgpt.errors import TokenizerError
-from glassgpt.files import write_atomically, write_text
+from glassgpt.errors import DataError, TokenizerError
+from glassgpt.files import BLOCK_BYTES, write_atomically, write_text
+from glassgpt.jsonfile import open_ordinary, read_limited
 from glassgpt.text.base import Ids, Part, Tokenizer, id_dtype
 from glassgpt.text.store import load_tokenizer, save_tokenizer
 
 FORMAT = 1  # of the folder; a new number leaves all old ones behind
 TOKENIZER_FILE, META_FILE = "tokenizer.json", "meta.json"
+MOST_META = 1 << 20  # bytes
 MOST_CORES = 16  # reading and writing stay on one, which could feed some more with BPE and fewer with characters
 
 Progress = Callable[[str, float], None]  # what is being done, and how far it is (0 to 1)
 
 
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
 class Split(BaseModel, frozen=True):
     """One of the two parts."""
 
-    tokens: int
-    characters: int
-    bytes: int  # of UTF-8
+    tokens: Count
+    characters: Count
+    bytes: Count  # of UTF-8
     sha256: str  # of the token file
 
 
@@ -67,16 +73,24 @@ class Prepared:
 
 
 def open_folder(folder: Path, config: DataConfig, source: Source) -> Prepared | None:
-    """What lies in the folder; None when it is missing or not whole."""
+    """What lies in the folder; None when it is missing or not whole, so that it is made again."""
     try:
-        meta = Meta.model_validate_json((folder / META_FILE).read_bytes())
-        train_ids = _map(folder / "train.bin", meta.train, meta.dtype)
-        val_ids = _map(folder / "val.bin", meta.val, meta.dtype)
-        if load_tokenizer(folder / TOKENIZER_FILE).digest != meta.tokenizer:
-            return None
-    except (OSError, ValueError, TypeError, TokenizerError):  # a ValidationError is a ValueError
+        return read_folder(folder, config, source)
+    except (DataError, TokenizerError):
         return None
+
+
+def read_folder(folder: Path, config: DataConfig, source: Source) -> Prepared:
+    """What lies in the folder, every byte of it as it was written; an error names the file that is not whole."""
+    meta = _read_meta(folder / META_FILE)
     tokenizer = load_tokenizer(folder / TOKENIZER_FILE, unknown=config.unknown)
+    if tokenizer.digest != meta.tokenizer:
+        raise DataError(f"{folder / TOKENIZER_FILE} is damaged: it is not the tokenizer that {META_FILE} names")
+    dtype = id_dtype(tokenizer.vocab_size)
+    if (meta.vocab_size, meta.dtype) != (tokenizer.vocab_size, dtype.str):
+        raise DataError(f"{folder / META_FILE} is damaged: its tokens are not those of the tokenizer")
+    train_ids = _map(folder / "train.bin", meta.train, dtype, meta.vocab_size)
+    val_ids = _map(folder / "val.bin", meta.val, dtype, meta.vocab_size)
     return Prepared(folder, source, tokenizer, train_ids, val_ids, meta)
 
 
@@ -98,7 +112,7 @@ def write_folder(folder: Path, source: Source, tokenizer: Tokenizer, tell: Progr
         val=_write_split(folder / "val.bin", val_chunks, tokenizer, starts_document=starts_document),
     )
     save_tokenizer(tokenizer, folder / TOKENIZER_FILE)
-    write_text(folder / META_FILE, meta.model_dump_json(indent=1) + "\n")
+    write_text(folder / META_FILE, _text_of(meta))
 
 
 def watched(chunks: Iterable[str], what: str, size: float, tell: Progress) -> Iterator[str]:
@@ -113,12 +127,47 @@ def watched(chunks: Iterable[str], what: str, size: float, tell: Progress) -> It
     tell(what, 1.0)
 
 
-def _map(path: Path, split: Split, dtype: str) -> Ids:
-    if path.stat().st_size != split.tokens * np.dtype(dtype).itemsize:
-        raise ValueError(f"{path} is not whole")
-    if split.tokens == 0:  # an empty file cannot be mapped
-        return np.empty(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r")
+def _text_of(meta: Meta) -> str:
+    """meta.json: what it says, and the digest of that."""
+    content = meta.model_dump_json(indent=1)
+    digest = hashlib.sha256(content.encode("utf-8")).hexdigest()
+    return f'{content.removesuffix("}").rstrip()},\n "digest": "{digest}"\n}}\n'
+
+
+def _read_meta(path: Path) -> Meta:
+    try:
+        content = read_limited(path, MOST_META)
+        meta = Meta.model_validate_json(content)
+        whole = meta.format == FORMAT and _text_of(meta).encode("utf-8") == content
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
+    except ValueError:  # a ValidationError is one
+        whole = False
+    if not whole:
+        raise DataError(f"{path} is damaged: it does not match its digest")
+    return meta
+
+
+def _map(path: Path, split: Split, dtype: np.dtype[Any], vocab_size: int) -> Ids:
+    """The ids where they lie, after one look at all of them."""
+    digest, largest = hashlib.sha256(), -1
+    try:
+        with open_ordinary(path) as file:
+            have, wanted = path.stat().st_size, split.tokens * dtype.itemsize
+            if have != wanted:
+                raise DataError(f"{path} is damaged: it has {have:,} bytes instead of {wanted:,}")
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+                largest = max(largest, int(np.frombuffer(block, dtype=dtype).max()))
+        if digest.hexdigest() != split.sha256:
+            raise DataError(f"{path} is damaged: its content does not match its digest {split.sha256[:12]}...")
+        if largest >= vocab_size:
+            raise DataError(f"{path} is damaged: it holds token {largest}, and its tokenizer has {vocab_size}")
+        if split.tokens == 0:  # an empty file cannot be mapped
+            return np.empty(0, dtype=dtype)
+        return np.memmap(path, dtype=dtype, mode="r")
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
 
 
 def _write_split(path: Path, chunks: Iterable[str], tokenizer: Tokenizer, *, starts_document: bool) -> Split:

@@ -1,0 +1,1 @@
+"""What the programs about trust have in common: processes that are killed, disks that fail, files that are spoilt."""
