@@ -206,3 +206,43 @@ def test_tinyshakespeare_comes_from_the_mirror_and_is_checked(
     source = sources.find_source(("tinyshakespeare",), cache=tmp_path)
     assert source.name == "tinyshakespeare"
     assert source.files[0].read_bytes() == CONTENT
+
+
+NO_ADDRESSES = ("http://[", "http://.x./", "http://127.0.0.1:99999999/", "http://" + "a" * 70 + "/", "http://a\x01b/")
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
+def test_a_redirect_to_what_is_no_address_is_one_line(
+    server: ThreadingHTTPServer, tmp_path: Path, address: str
+) -> None:
+    _fails(server, tmp_path / "file", *[says(302, Location=address)] * 4)
+
+
+def test_what_comes_compressed_is_refused_and_the_part_that_is_here_is_kept(
+    server: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file.part").write_bytes(CONTENT[:10])
+    message = _fails(server, tmp_path / "file", lambda handler, _: handler.answer(206, b"x", Content_Encoding="gzip"))
+    assert "comes compressed (gzip), which was not asked for" in message
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[:10]
+
+
+@pytest.mark.parametrize(("start", "asked"), [(0, ["bytes=10-"]), (4, ["bytes=10-"]), (11, ["bytes=10-", None])])
+def test_a_part_belongs_where_the_server_says_that_it_begins(
+    server: ThreadingHTTPServer, tmp_path: Path, start: int, asked: list[str | None]
+) -> None:
+    def another_part(handler: Handler, _start: int) -> None:
+        told = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+        handler.answer(206, CONTENT[start:], Content_Range=told)
+
+    (tmp_path / "file.part").write_bytes(CONTENT[:10])
+    assert _fetch(server, tmp_path / "file", another_part).read_bytes() == CONTENT
+    assert Handler.asked == asked
+
+
+def test_a_part_of_another_file_is_refused(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    (tmp_path / "file.part").write_bytes(CONTENT[:10])
+    message = _fails(
+        server, tmp_path / "file", lambda handler, _: handler.answer(206, b"", Content_Range="bytes 10-11/12")
+    )
+    assert "gave a part of 12 bytes instead of 1,024,000 bytes" in message

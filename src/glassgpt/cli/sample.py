@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassgpt import names, settings
-from glassgpt.cli.chosen import RUN_HELP, aside, chosen_checkpoint, chosen_text, read_text_file, refuse_other_tokenizer
+from glassgpt.cli.chosen import (
+    RUN_HELP,
+    aside,
+    chosen_checkpoint,
+    chosen_text,
+    new_file,
+    read_text_file,
+    refuse_other_tokenizer,
+)
 from glassgpt.cli.flags import Parser, add_sampling_settings, only, unescape
 from glassgpt.cli.terminal import dim
 from glassgpt.config import SamplingConfig
-from glassgpt.errors import ConfigError
+from glassgpt.errors import ConfigError, DataError
 from glassgpt.files import write_text
 
 if TYPE_CHECKING:
@@ -33,11 +41,15 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     wanted = settings.sampling({name: _unescaped(name, asked[name]) for name in _sampling_names(asked)})
     prompt = _prompt(asked)
-    from glassgpt.library import load
+    if asked["out"] is not None:
+        new_file("--out", asked["out"])
+    from glassgpt.library import ready
 
-    lm = load(chosen_checkpoint(asked["RUN"] or asked["model"]), device=asked["device"], unknown=asked["unknown"])
+    checkpoint = chosen_checkpoint(asked["RUN"] or asked["model"]).checkpoint
+    lm = ready(checkpoint, device=asked["device"], unknown=asked["unknown"])
     if asked["tokenizer"] is not None:
         refuse_other_tokenizer(asked["tokenizer"], lm.tokenizer)
+    _tell_what_is_left_out(lm, prompt)
     texts = show(lm, prompt, wanted)
     if wanted.weights != "fp32":
         paid = lm.price(wanted.weights)
@@ -79,10 +91,29 @@ def _prompt(asked: dict[str, Any]) -> str | None:
     if asked["prompt"] is not None and asked["prompt_file"] is not None:
         raise ConfigError("both --prompt and --prompt-file are given; choose one")
     if asked["prompt_file"] is not None:
-        return read_text_file(asked["prompt_file"])
-    if asked["prompt"] is None or asked["prompt"] == "-":
-        return None if asked["prompt"] is None else chosen_text("-")
-    return unescape(asked["prompt"])
+        return _with_plain_line_ends(read_text_file(asked["prompt_file"]), asked["prompt_file"])
+    if asked["prompt"] == "-":
+        return _with_plain_line_ends(chosen_text("-"), "standard input")
+    return None if asked["prompt"] is None else unescape(asked["prompt"])
+
+
+def _with_plain_line_ends(text: str, place: str) -> str:
+    """A prompt as the texts are that the model learned from, wherever it was saved."""
+    if not text:
+        raise DataError(f"{place} is empty; leave it out, and the model begins by itself")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _tell_what_is_left_out(lm: LanguageModel, prompt: str | None) -> None:
+    from glassgpt.sampling.reader import how_much_is_read
+
+    context = lm.model.context
+    if prompt is None or len(prompt.encode("utf-8", "surrogatepass")) <= context:  # no token is less than a byte
+        return
+    tokens = len(lm.encode(prompt))
+    if (read := how_much_is_read(tokens, context=context)) < tokens:
+        aside(f"the prompt has {tokens:,} tokens, more than the {context:,} that the model can look at: "
+              f"it goes on from the last {read:,}")  # fmt: skip
 
 
 def show(lm: LanguageModel, prompt: str | None, wanted: SamplingConfig) -> list[str]:

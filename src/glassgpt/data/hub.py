@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from glassgpt.data.download import (
-    HURRIED_TIMEOUT_S,
-    PAUSES_S,
-    TIMEOUT_S,
-    WAY_OUT,
-    WORTH_WAITING,
-    Interrupted,
-    Remote,
-    patiently,
-)
+from glassgpt.data.answer import WAY_OUT, WORTH_WAITING, Interrupted, Remote
+from glassgpt.data.download import HURRIED_TIMEOUT_S, PAUSES_S, TIMEOUT_S, patiently
 from glassgpt.errors import DataError, DownloadError, MissingExtraError, did_you_mean
 
 BATCH_ROWS = 1000  # read at once: a few megabytes of most texts

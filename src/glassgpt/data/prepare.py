@@ -7,8 +7,6 @@ or one that is learned from it. The files themselves are in `tokenfiles`; `batch
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +18,7 @@ from glassgpt.data.source import Source
 from glassgpt.data.sources import find_source
 from glassgpt.data.tokenfiles import FORMAT, Prepared, Progress, open_folder, watched, write_folder
 from glassgpt.errors import DataError, TokenizerError
-from glassgpt.files import cache_root, put_in_place
+from glassgpt.files import cache_root, make_folders, put_in_place, remove, scratch_folder
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.chars import Unknown
 from glassgpt.text.learn import learn_tokenizer
@@ -117,7 +115,7 @@ def _find_or_make(config: DataConfig, source: Source, recipe: Recipe, shelf: Pat
     plain = _folder(shelf, source, Recipe("char", None)) if recipe.is_capped else None
     folder = _folder(shelf, source, recipe)
     lock = plain or folder
-    shelf.mkdir(parents=True, exist_ok=True)
+    make_folders(shelf)
     with FileLock(lock.with_name(lock.name + ".lock")):  # who comes second waits, and finds it made
         prepared = open_folder(plain, config, source) if plain else None
         if prepared is None or not _fits(prepared, recipe):
@@ -145,15 +143,12 @@ def _make(folder: Path, plain: Path | None, source: Source, recipe: Recipe, tell
     if plain is not None and recipe.vocab_size is not None and tokenizer.vocab_size < recipe.vocab_size:
         folder = plain
     for leftover in [folder, *folder.parent.glob(f".{folder.name}.*")]:  # damaged, or of a process that died
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+        remove(leftover)
+    with scratch_folder(folder) as scratch:
         write_folder(scratch, source, tokenizer, tell)
         if source.fingerprint != before:
             raise DataError(f"the text {', '.join(source.specs)} changed while it was read; try again")
         put_in_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

@@ -8,9 +8,11 @@ decided in `source`.
 from __future__ import annotations
 
 import codecs
+import fnmatch
 import glob
 import io
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -33,14 +35,14 @@ TEXT_ENDINGS = frozenset(
 )
 
 MAGIC = {  # what other files begin with, and the way from there to text
-    b"\x1f\x8b": "compressed with gzip; unpack it with gunzip",
-    b"BZh": "compressed with bzip2; unpack it with bunzip2",
-    b"\xfd7zXZ": "compressed with xz; unpack it with unxz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it with unzstd",
-    b"PK\x03\x04": "a zip archive (so are .docx, .odt, .epub and the .pt of PyTorch); take the plain text out of it",
-    b"%PDF": "a PDF; take the plain text out of it, for example with pdftotext",
-    codecs.BOM_UTF16_LE: "UTF-16; save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8",
-    codecs.BOM_UTF16_BE: "UTF-16; save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8",
+    rb"\x1f\x8b": "compressed with gzip; unpack it with gunzip",
+    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "compressed with bzip2; unpack it with bunzip2",
+    rb"\xfd7zXZ": "compressed with xz; unpack it with unxz",
+    rb"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it with unzstd",
+    rb"PK\x03\x04": "a zip archive (so are .docx, .odt, .epub and the .pt of PyTorch); take the plain text out of it",
+    rb"%PDF-[0-9]": "a PDF; take the plain text out of it, for example with pdftotext",
+    rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff": "UTF-32; save it as UTF-8, for example with iconv -f UTF-32 -t UTF-8",
+    rb"\xff\xfe|\xfe\xff": "UTF-16; save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8",
 }
 
 
@@ -48,7 +50,7 @@ def checked(path: Path) -> Path:
     """A file that a user named, unless there is nothing in it to read."""
     if not path.is_file():
         raise DataError(f'"{path}" is no file that can be read twice, as it must be; save its text as a file first')
-    if path.stat().st_size == 0:
+    if not _has_content(path):
         raise DataError(f'"{path}" is empty; there is nothing to learn from it')
     return path
 
@@ -59,7 +61,7 @@ def text_files_in(
     """The text files in a folder and its subfolders, in the same order on every machine; hidden ones are left out."""
     found, others = [], 0
     for path in _visible_files(folder, without):
-        if path.suffix.lower() in endings and path.stat().st_size and _looks_like_text(path):
+        if path.suffix.lower() in endings and _has_content(path) and _looks_like_text(path):
             found.append(path)
         else:
             others += 1
@@ -73,8 +75,7 @@ def text_files_in(
 
 def text_files_matching(pattern: Path) -> tuple[Path, ...]:
     """What a glob finds, whatever its ending; `**` means subfolders."""
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - it may be absolute
-    files = [path for path in found if path.is_file() and path.stat().st_size]
+    files = [path for path in _matching(pattern) if _has_content(path)]
     if not files:
         raise DataError(f'no file with text in it matches "{pattern}"')
     return tuple(sorted(files, key=lambda path: path.parts))
@@ -87,6 +88,7 @@ def read_text(path: Path) -> Iterator[str]:
     for block in _blocks(path):
         if offset == 0:
             _refuse_other_formats(path, block)
+        _refuse_zero_bytes(path, block, offset)
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as problem:
@@ -124,11 +126,51 @@ def _visible_files(folder: Path, without: Collection[str]) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
+def _matching(pattern: Path) -> Iterator[Path]:
+    """What `glob` finds; but `**` follows no links to folders, as these may lead in circles."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.glob(str(pattern)))  # noqa: PTH207 - it may be absolute
+        return
+    place = pattern.parts.index("**")
+    below = pattern.parts[place:]
+    hidden_too = any(part.startswith(".") for part in below)
+    for top in glob.glob(str(Path(*pattern.parts[:place]))):  # noqa: PTH207
+        for folder, subfolders, names in os.walk(top):
+            subfolders[:] = [name for name in subfolders if hidden_too or not name.startswith(".")]
+            inside = Path(folder).relative_to(top).parts
+            yield from (Path(folder, name) for name in names if _matches((*inside, name), below))
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """`_matches(("a", "b", "c.txt"), ("**", "*.txt"))`; hidden names only where a dot is written."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**" and _matches(parts, pattern[1:]):
+        return True
+    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
+        return False
+    if pattern[0] == "**":
+        return _matches(parts[1:], pattern)
+    return fnmatch.fnmatch(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _has_content(path: Path) -> bool:
+    """Whether it is a file with more in it than a byte order mark; pipes, devices and broken links are none."""
+    try:
+        if not path.is_file() or path.stat().st_size > len(codecs.BOM_UTF8):
+            return path.is_file()
+        return path.read_bytes() not in {b"", codecs.BOM_UTF8}
+    except OSError as problem:
+        raise _unreadable(path, problem) from None
+
+
 def _looks_like_text(path: Path) -> bool:
     """Whether the first bytes are no other format's; the rest is seen when it is read."""
     try:
         with path.open("rb") as file:
-            _refuse_other_formats(path, file.read(HEAD_BYTES))
+            head = file.read(HEAD_BYTES)
+        _refuse_other_formats(path, head)
+        _refuse_zero_bytes(path, head, 0)
     except (OSError, DataError):
         return False
     return True
@@ -151,11 +193,15 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _refuse_other_formats(path: Path, block: bytes) -> None:
     for magic, what in MAGIC.items():
-        if block.startswith(magic):
+        if re.match(magic, block):
             raise DataError(f'"{path}" is {what}')
-    if (place := block.find(b"\0", 0, HEAD_BYTES)) >= 0:
+
+
+def _refuse_zero_bytes(path: Path, block: bytes, offset: int) -> None:
+    if (place := block.find(b"\0")) >= 0:
         raise DataError(
-            f'"{path}" is no text: a zero byte at offset {place} (a binary file, or UTF-16 to be saved as UTF-8)'
+            f'"{path}" is no text: a zero byte at offset {offset + place:,} (a binary file, UTF-16 to be saved as '
+            f"UTF-8, or a damaged text: tr -d '\\000' takes zero bytes out of one)"
         )
 
 

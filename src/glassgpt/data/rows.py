@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from glassgpt.data.download import Remote, fetch
 from glassgpt.data.hub import DataSet, Shard, find_dataset
 from glassgpt.data.reading import DOCUMENT_END
 from glassgpt.errors import DataError
-from glassgpt.files import write_atomically, write_text
+from glassgpt.files import drafts_in, make_folders, remove, write_atomically, write_text
 
 FORMAT = 1  # of the folder; a new number leaves all old ones behind
 META_FILE = "meta.json"
@@ -60,7 +59,7 @@ class Kept:
 def keep_rows(wanted: Wanted, shelf: Path, *, tell: Tell, hurried: bool = False) -> Kept:
     """The text files: found in the cache, or made. A set of the hub that was fetched once is not asked for again."""
     try:
-        shelf.mkdir(parents=True, exist_ok=True)
+        make_folders(shelf)
         with FileLock(shelf / f"{wanted.key}.lock"):  # who comes second waits, and finds it made
             if not wanted.is_folder:
                 for folder in sorted(shelf.glob(f"{wanted.key}-*")):
@@ -96,10 +95,9 @@ def _open(folder: Path) -> Kept | None:
 def _make(folder: Path, found: DataSet, wanted: Wanted, tell: Tell) -> None:
     for leftover in folder.parent.glob(f"{wanted.key}-*"):
         if leftover != folder and _open(leftover) is None:  # begun at another state of the set
-            shutil.rmtree(leftover, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
-    for draft in folder.glob(".*.tmp"):  # of a process that was killed
-        draft.unlink()
+            remove(leftover)
+    make_folders(folder)
+    remove(*drafts_in(folder))  # of a process that was killed
     watch = _Watch(wanted.name, [shard for shards in found.splits.values() for shard in shards], tell)
     files: dict[str, dict[str, int]] = {}
     for split, shards in found.splits.items():
@@ -131,10 +129,10 @@ def _write_shard(path: Path, shard: Shard, found: DataSet, wanted: Wanted, watch
         write_atomically(path, _together(rows, DOCUMENT_END if wanted.lines and last else b""))
     except DataError:
         if here is not shard:
-            shutil.rmtree(here.parent, ignore_errors=True)
+            remove(here.parent)
         raise
     if here is not shard:
-        shutil.rmtree(here.parent, ignore_errors=True)
+        remove(here.parent)
 
 
 def _line(row: str) -> bytes:

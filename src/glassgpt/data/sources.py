@@ -26,6 +26,7 @@ from glassgpt.files import cache_root
 __all__ = ["Named", "Source", "find_source", "list_named"]
 
 TALES_BYTES = 4_000_000
+LONGEST_NAME_BYTES = 100  # of a folder that is named after a text; file systems allow 255, and more is put behind it
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 NO_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}  # of the library's folder
@@ -141,11 +142,19 @@ def _one(spec: str, search: Search) -> Source:
         return _wikitext(search)
     if name == "hf":
         return _from_hub(more, search)
-    path = Path(spec).expanduser()
+    try:
+        return _at_path(spec, Path(spec).expanduser())
+    except OSError as problem:  # a name that is too long, a folder that may not be entered
+        raise DataError(f'cannot read "{spec}": {problem.strerror or problem}') from None
+
+
+def _at_path(spec: str, path: Path) -> Source:
     if path.is_dir():
         return Source(path.resolve().name, text_files_in(path))
     if path.exists():
         return Source(path.stem, (checked(path),))
+    if path.is_symlink():
+        raise NotHereError(f'"{spec}" is a link that leads nowhere; name the file itself')
     if glob.has_magic(spec):
         return Source(path.parent.name if not glob.has_magic(path.parent.name) else "", text_files_matching(path))
     raise _not_found(spec, path)
@@ -212,4 +221,5 @@ def _not_found(spec: str, path: Path) -> NotHereError:
 
 
 def _fit_for_a_folder(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "text"
+    short = re.sub(r"[^\w.-]+", "-", name).encode("utf-8")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+    return short.strip("-.") or "text"

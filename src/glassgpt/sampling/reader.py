@@ -100,7 +100,7 @@ class Reader:
                 self.logits_BV[cut] = self._reread(cut)
 
     def _fit(self, window: list[int]) -> list[int]:
-        return window if len(window) <= self.context else window[-max(1, self.context // 2) :]
+        return window[-how_much_is_read(len(window), context=self.context) :]
 
     def _step(self, token_ids: Sequence[int]) -> Tensor:
         ids_B = torch.tensor(token_ids, device=self.device)
@@ -125,6 +125,11 @@ class Reader:
             self.cache.replace_rows(rows, cache)
         last_BD = x_BTD[torch.arange(len(rows)), torch.tensor(lengths) - 1]
         return self.model.predict(last_BD).float().cpu()
+
+
+def how_much_is_read(tokens: int, *, context: int) -> int:
+    """Of a text of so many tokens, how many at its end the model looks at: all, or else half of what it could."""
+    return tokens if tokens <= context else max(1, context // 2)
 
 
 @contextmanager
