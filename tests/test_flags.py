@@ -14,7 +14,7 @@ from glassgpt.cli.flags import unescape
 from glassgpt.config import RunConfig
 from glassgpt.errors import ConfigError
 
-NOT_SETTINGS = {"DATA", "preset", "config", "resume", "overwrite", "numbered"}
+NOT_SETTINGS = {"DATA", "preset", "config", "resume", "overwrite", "numbered", "continue"}
 
 
 def read(*words: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from glassgpt import names, settings
 from glassgpt.config import RunConfig
 from glassgpt.errors import ConfigError
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:'\""), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t #:'\""), min_size=1, max_size=20)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "d_model": st.integers(1, 64).map(lambda n: 8 * n),
     "n_layers": st.integers(1, 99),
@@ -81,7 +81,7 @@ def test_an_alias_and_its_field_may_agree_but_not_differ() -> None:
     [
         ({"d_modle": 64}, "did you mean d_model?"),
         ({"n_heads": 3, "d_model": 128}, "d_model=128 does not split into n_heads=3; d_model=132 would"),
-        ({"dropout": 1.5}, "dropout=1.5: it should be less than 1"),
+        ({"dropout": 1.5}, "dropout=1.5: it should be a number, 0 or more and less than 1"),
         ({"mlp": "gellu"}, "mlp='gellu': it should be 'gelu', 'gelu_exact', 'relu2' or 'swiglu'"),
         ({"seq_len": 1024}, "seq_len=1024 is longer than max_seq_len=256"),
         ({"epochs": 3}, "give iters_per_epoch or max_steps"),

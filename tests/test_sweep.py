@@ -136,7 +136,7 @@ def test_a_width_for_each_head_fits_any_number_of_heads() -> None:
     [
         ({"trails": 3}, "unknown key 'trails'; did you mean trials?"),
         ({"learning_rate": 3}, "unknown key 'learning_rate'; settings belong under base:"),
-        ({"trials": 0}, "trials=0: it should be greater than or equal to 1"),
+        ({"trials": 0}, "trials=0: it should be a whole number, 1 or more"),
         ({"pruning": "hard"}, "pruning='hard'"),
         ({"base": {"n_embed": 3}}, "unknown setting 'n_embed'"),
         ({"base": {"preset": "min_gpt"}}, "did you mean mini_gpt?"),

@@ -71,8 +71,10 @@ def test_mistakes_are_one_line(typed: Typed) -> None:
     assert "did you mean bpe?" in typed("train", "book.txt", "--kind", "bpee")
     assert "--vocab-size 258 or more" in typed("train", "book.txt", "--vocab-size", "100")
     assert "the text is too small for vocab_size=5000" in typed("train", "book.txt", "--vocab-size", "5000")
-    assert "invalid int value: 'many'" in typed("train", "book.txt", "--vocab-size", "many")
-    assert "named like out/tokenizer.json" in typed("train", "book.txt", "--out", "out").replace("\\", "/")
+    assert "vocab_size='many': it should be a whole number, 1 or more" in typed(
+        "train", "book.txt", "--vocab-size", "many"
+    )
+    assert "named like out.json" in typed("train", "book.txt", "--out", "out").replace("\\", "/")
     assert "--vocab-size belongs to tokenizer train" in typed("encode", "a", "--vocab-size", "290")
     assert "--end belongs to tokenizer encode and show" in typed("decode", "1", "--end")
     typed("train", "book.txt")

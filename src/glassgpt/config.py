@@ -11,12 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glassgpt.errors import ConfigError
+from glassgpt.wording import refusal, truth_for_a_number
 
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**12)]  # the largest are beyond any run, and before numbers overflow
+CountOrZero = Annotated[int, Field(ge=0, le=10**12)]
+Size = Annotated[int, Field(ge=1, le=1 << 20)]  # beyond any model, and before building one would take for ever
+Seed = Annotated[int, Field(ge=0, le=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Words = Annotated[str, Field(min_length=1)]  # an empty one is what an unset variable of a shell leaves
 Weights = Literal["fp32", "bf16", "int8"]
 
 
@@ -33,10 +37,13 @@ class Piece(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
     def __init__(self, **values: Any) -> None:
+        known = type(self).model_fields
+        if wrong := truth_for_a_number(values, known):
+            raise ConfigError(wrong)
         try:
             super().__init__(**values)
         except ValidationError as problem:
-            raise ConfigError(_in_one_line(problem)) from None
+            raise ConfigError(refusal(problem, known)) from None
 
     def but(self, **changes: Any) -> Any:
         """The same piece with some values changed, checked again."""
@@ -47,13 +54,13 @@ class ModelConfig(Piece):
     """the model"""
 
     architecture: Literal["gpt", "bigram"] = field("gpt", "gpt, or the bigram model that it grows from (a table)")
-    vocab_size: Count | None = field(None, "how many different tokens there are; left out, the tokenizer decides")
-    d_model: Count = field(128, "width of the residual stream")
-    n_layers: Count = field(2, "number of transformer blocks")
-    n_heads: Count = field(4, "attention heads in each block; they share d_model evenly")
-    n_kv_heads: Count | None = field(None, "heads for keys and values (grouped-query attention); left out, n_heads")
-    d_ff: Count | None = field(None, "hidden width of the MLP; left out, 4 x d_model (8/3 x d_model for swiglu)")
-    max_seq_len: Count = field(256, "longest context, in tokens")
+    vocab_size: Size | None = field(None, "how many different tokens there are; left out, the tokenizer decides")
+    d_model: Size = field(128, "width of the residual stream")
+    n_layers: Annotated[int, Field(ge=1, le=10_000)] = field(2, "number of transformer blocks")
+    n_heads: Size = field(4, "attention heads in each block; they share d_model evenly")
+    n_kv_heads: Size | None = field(None, "heads for keys and values (grouped-query attention); left out, n_heads")
+    d_ff: Size | None = field(None, "hidden width of the MLP; left out, 4 x d_model (8/3 x d_model for swiglu)")
+    max_seq_len: Size = field(256, "longest context, in tokens")
     dropout: Annotated[float, Field(ge=0, lt=1)] = field(0.0, "share of activations dropped while training")
     position: Literal["learned", "rope"] = field("rope", "how the model knows the order of tokens")
     rope_base: Positive = field(10_000.0, "slowest wavelength of the rotary positions, as a base")
@@ -104,12 +111,12 @@ class ModelConfig(Piece):
 class DataConfig(Piece):
     """the text"""
 
-    data: tuple[str, ...] = field(("tales",), "files, folders, globs, or names from `glassgpt data list`")
+    data: tuple[Words, ...] = field(("tales",), "files, folders, globs, or names from `glassgpt data list`")
     text_column: str = field("text", "the column that holds the text, in data from the hub (hf:NAME)")
     fallback: tuple[str, ...] = field(
         (), "what to take instead, in this order, when the data is not to be had; --no-fallback refuses"
     )
-    tokenizer: str = field(
+    tokenizer: Words = field(
         "auto", "auto (bpe when vocab_size is given, else char), char, bpe, or a tokenizer.json (made if not there yet)"
     )
     unknown: Literal["error", "skip", "replace"] = field("error", "what to do with a character never seen in training")
@@ -119,8 +126,8 @@ class DataConfig(Piece):
 class TrainingConfig(Piece):
     """the training"""
 
-    batch_size: Count = field(8, "windows in one step, over all processes")
-    seq_len: Count = field(256, "tokens in one window; at most max_seq_len")
+    batch_size: Size = field(8, "windows in one step, over all processes")
+    seq_len: Size = field(256, "tokens in one window; at most max_seq_len")
     first_seq_len: Count | None = field(
         None, "a shorter window to begin with, of which each batch has more; left out, seq_len"
     )
@@ -134,7 +141,7 @@ class TrainingConfig(Piece):
     decay_fraction: Share = field(0.7, "last share of the steps over which it falls; before, it stays at the peak")
     max_steps: Count = field(960, "optimizer steps of the whole run")
     schedule_steps: Count | None = field(None, "steps that the schedule is made for; left out, max_steps")
-    minutes: Positive | None = field(
+    minutes: Annotated[float, Field(gt=0, le=10**6, allow_inf_nan=False)] | None = field(
         None, "how long the run may take: sizes, rates and steps that are not set are chosen to make the best of it"
     )
     warmup_steps: CountOrZero = field(0, "steps over which the learning rate rises from zero")
@@ -142,12 +149,15 @@ class TrainingConfig(Piece):
     beta1: Annotated[float, Field(ge=0, lt=1)] = field(0.9, "AdamW's memory of gradients")
     beta2: Annotated[float, Field(ge=0, lt=1)] = field(0.95, "AdamW's memory of squared gradients")
     optimizer: Literal["adamw", "muon"] = field("muon", "adamw for all, or muon for hidden matrices and adamw beside")
+    on_divergence: Literal["stop", "back"] = field(
+        "stop", "when a loss is no number: stop, or back to what was saved last and on at half the learning rate"
+    )
     gradient_clip: NotNegative = field(1.0, "longest gradient, as a norm over all parameters; 0 for no limit")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = field("auto", "arithmetic; auto: what the device does well")
     compile: Literal["auto", "on", "off"] = field("auto", "torch.compile; auto takes it where it pays")
     gradient_checkpointing: bool = field(False, "compute activations twice to store fewer of them")
-    threads: CountOrZero = field(0, "CPU threads; 0 takes one for each core")
-    seed: CountOrZero = field(1, "of everything random in the run")
+    threads: Annotated[int, Field(ge=0, le=1024)] = field(0, "CPU threads; 0 takes one for each core")
+    seed: Seed = field(1, "of everything random in the run")
     eval_every: CountOrZero = field(320, "steps between evaluations; 0 for the end only")
     eval_batches: CountOrZero = field(8, "batches of the held-out text to evaluate on; 0 for all of it")
     save_every: CountOrZero = field(320, "steps between checkpoints; 0 for the end only")
@@ -166,7 +176,8 @@ class TrainingConfig(Piece):
             raise ValueError(f"first_steps={self.first_steps} is for first_seq_len, which is not set; choose one")
         if self.batch_size % self.grad_accum:
             raise ValueError(
-                f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches"
+                f"batch_size={self.batch_size} does not split into grad_accum={self.grad_accum} equal micro-batches; "
+                f"choose a divisor"
             )
         if self.warmup_steps > self.max_steps:
             raise ValueError(
@@ -186,8 +197,8 @@ class SamplingConfig(Piece):
     min_p: Share = field(0.1, "leave out tokens less likely than this share of the likeliest")
     repetition_penalty: Positive = field(1.0, "above 1, what was already written becomes less likely")
     stop: tuple[str, ...] = field((), "texts at which a sample ends (and which it does not show)")
-    num_samples: Count = field(1, "how many samples to write, side by side")
-    seed: CountOrZero = field(1, "of the draws; the same seed writes the same text")
+    num_samples: Size = field(1, "how many samples to write, side by side")
+    seed: Seed = field(1, "of the draws; the same seed writes the same text")
     weights: Weights = field("fp32", "the weights: fp32 as trained; bf16 and int8 write faster, and a bit worse")
 
 
@@ -197,14 +208,14 @@ class RunConfig(Piece):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
-    out: str | None = field(None, "the run's folder; left out, runs/ and the name of the data")
+    out: Words | None = field(None, "the run's folder; left out, runs/ and the name of the data")
     publish: tuple[str, ...] = field(
         (), "further places for copies of the best checkpoint (NAME.safetensors, NAME.pt) and log (NAME.csv)"
     )
     tensorboard: bool = field(False, "also write the curves for TensorBoard, into the run's folder")
     wandb: bool = field(False, "also send the curves to Weights & Biases (WANDB_MODE=offline keeps them here)")
     wandb_project: str = field("glassgpt", "the project there")
-    device: str = field("auto", "auto, cpu, cuda, cuda:1, mps")
+    device: Words = field("auto", "auto, cpu, cuda, cuda:1, mps")
 
     @model_validator(mode="after")
     def _window_fits(self) -> RunConfig:
@@ -217,14 +228,3 @@ class RunConfig(Piece):
             if not place.endswith(PUBLISHABLE):
                 raise ValueError(f"publish={place!r}: a copy's name ends in {' or '.join(PUBLISHABLE)}")
         return self
-
-
-def _in_one_line(problem: ValidationError) -> str:
-    first = problem.errors()[0]
-    if first["type"] == "value_error":  # one of our own validators: its text is the message
-        return str(first["ctx"]["error"])
-    name = str(first["loc"][-1]) if first["loc"] else "configuration"
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting {name}"
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{name}={first['input']!r}: {message.replace('input should', 'it should')}"

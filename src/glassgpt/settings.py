@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic.fields import FieldInfo
@@ -64,9 +64,19 @@ def resolve(
         origins |= dict.fromkeys(layer, origin)
     if "max_steps" in layers[-1][1] and "warmup_steps" not in layers[-1][1]:
         _warm_up_in_time(values, origins)
-    config = assemble(values)
+    config = _assembled(values, origins)
     shortcut = shorter(config)
     return Settings(assemble(flat(config) | shortcut), origins | dict.fromkeys(shortcut, "GLASSGPT_MAX_STEPS"))
+
+
+def _assembled(values: Mapping[str, Any], origins: Mapping[str, str]) -> RunConfig:
+    """As `assemble`; a value that is refused, and that nobody typed, is told with its file or preset."""
+    try:
+        return assemble(values)
+    except ConfigError as problem:
+        name = str(problem).partition("=")[0]
+        origin = origins.get(name, "flag")
+        raise ConfigError(str(problem) if origin == "flag" else f"{problem} ({name} is set by {origin})") from None
 
 
 def _warm_up_in_time(values: dict[str, Any], origins: dict[str, str]) -> None:
@@ -101,14 +111,18 @@ def canonical(values: Mapping[str, Any], *, place: str) -> dict[str, Any]:
     for name, value in _steps_from_epochs(named).items():
         for ours, translated in _translate(name, value, place).items():
             if ours in result and result[ours] != translated:
-                raise ConfigError(f"{place} sets {ours} twice, to {result[ours]!r} and (as {name}) to {translated!r}")
+                twice = f"{place} sets {ours} twice, to {result[ours]!r} and (as {name}) to {translated!r}"
+                raise ConfigError(f"{twice}; leave one of them out")
             result[ours] = translated
     return result
 
 
 def _translate(name: str, value: Any, place: str) -> dict[str, Any]:
     if name in TRANSLATIONS:
-        return TRANSLATIONS[name](value)
+        try:
+            return TRANSLATIONS[name](value)
+        except ConfigError:
+            raise ConfigError(f"{name}={value!r} is neither true nor false; give one of these") from None
     ours = ALIASES.get(name, name)
     for _, known, info in fields():
         if known == ours:
@@ -121,6 +135,8 @@ def _plain(value: Any, info: FieldInfo) -> Any:
         return info.default
     if isinstance(info.default, tuple) and isinstance(value, str):
         return (value,)
+    if isinstance(value, bool) and {"on", "off"} <= set(get_args(info.annotation)):  # YAML reads `compile: on` as true
+        return "on" if value else "off"
     return value
 
 
@@ -137,7 +153,7 @@ def _steps_from_epochs(values: dict[str, Any]) -> dict[str, Any]:
         epochs, iters = (int(values[name]) for name in PAIRS)
     except (TypeError, ValueError):
         given_values = f"epochs={values['epochs']!r} x iters_per_epoch={values['iters_per_epoch']!r}"
-        raise ConfigError(f"{given_values} are no whole numbers") from None
+        raise ConfigError(f"{given_values} are no whole numbers; give such as 5 x 100") from None
     return {name: value for name, value in values.items() if name not in PAIRS} | {"max_steps": epochs * iters}
 
 

@@ -8,18 +8,18 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import glassgpt
 from glassgpt import settings
-from glassgpt.cli.chosen import chosen_checkpoint, refuse_other_tokenizer
+from glassgpt.cli.chosen import chosen_checkpoint, new_file, refuse_other_tokenizer
 from glassgpt.cli.flags import Parser
 from glassgpt.cli.profile import profiled
 from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.errors import ConfigError
 from glassgpt.files import write_text
 from glassgpt.shortcut import most_steps
+from glassgpt.wording import counted
 
 if TYPE_CHECKING:
     from glassgpt.config import RunConfig
@@ -44,6 +44,7 @@ COMPILING_S = 25  # how long the compiler may take at --seconds 3, in all
 def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     seconds = _seconds(asked["seconds"])
+    file = None if asked["json"] is None else new_file("--json", asked["json"])
     if (most := most_steps()) is not None:
         seconds = min(seconds, most * SHORTEST_S)
     begin = time.perf_counter()
@@ -56,8 +57,8 @@ def run(argv: Sequence[str]) -> int:
             print(line, flush=True)
     report["seconds"] = round(time.perf_counter() - begin, 1)
     line = json.dumps(report)
-    if asked["json"] is not None:
-        write_text(Path(asked["json"]), line + "\n")
+    if file is not None:
+        write_text(file, line + "\n")
     print(f"\n{line}")
     return 0
 
@@ -91,13 +92,13 @@ def load_subject(asked: dict[str, Any]) -> tuple[str, Subject]:
     """The model of a checkpoint, or one with random weights: what it is in words, and itself."""
     named = [place for place in (asked["RUN"], asked["model"]) if place is not None]
     if len(named) + (asked["preset"] is not None) > 1:
-        raise ConfigError("more than one model is named; give a RUN, --model or --preset")
-    from glassgpt.checkpoint import load_checkpoint
+        names = " and ".join([*named, *([asked["preset"]] if asked["preset"] else [])])
+        raise ConfigError(f"more than one model is named, {names}; give a RUN, --model or --preset")
     from glassgpt.device import choose_device, choose_machine
     from glassgpt.lab.bench import Subject
     from glassgpt.model.build import build
 
-    checkpoint = load_checkpoint(chosen_checkpoint(named[0])) if named else None
+    checkpoint = chosen_checkpoint(named[0]).checkpoint if named else None
     if checkpoint is not None:
         config, origin = settings.assemble(checkpoint.settings), f"{named[0]}, step {checkpoint.step:,}"
         if asked["tokenizer"] is not None:
@@ -153,10 +154,11 @@ def _heading(subject: Subject, report: dict[str, Any]) -> Iterator[str]:
         "threads": machine.threads, "parameters": parameters, "model": config.model_dump(mode="json"),
         "batch_size": subject.training.batch_size, "seq_len": subject.training.seq_len,
     }  # fmt: skip
-    form = f"{config.n_layers} layers of {config.n_heads} heads, width {config.d_model}"
+    form = f"{counted(config.n_layers, 'layer')} of {counted(config.n_heads, 'head')}, width {config.d_model}"
     yield f"model       {report['origin']}"
     yield f"            {parameters:,} parameters: {form if config.architecture == 'gpt' else config.architecture}"
-    yield f"batch       {subject.training.batch_size} texts of {subject.training.seq_len} tokens"
+    texts, tokens = counted(subject.training.batch_size, "text"), counted(subject.training.seq_len, "token")
+    yield f"batch       {texts} of {tokens}"
     yield textwrap.fill(f"machine     {machine.why}", WIDTH, subsequent_indent=" " * 12)
 
 
@@ -172,7 +174,7 @@ def _training_lines(speed: TrainingSpeed) -> Iterator[str]:
 
 def _writing_lines(speed: WritingSpeed) -> Iterator[str]:
     yield f"writing     {speed.tokens_per_s:>12,.0f} tokens/s    one stream"
-    yield f"            {speed.tokens_per_s_together:>12,.0f} tokens/s    {speed.streams} streams together"
+    yield f"            {speed.tokens_per_s_together:>12,.0f} tokens/s    {counted(speed.streams, 'stream')} together"
     yield f"            {speed.first_token_ms:>9,.1f} ms to the first token, of a prompt of {speed.prompt_tokens:,}"
 
 
@@ -189,7 +191,8 @@ def _attention(subject: Subject, report: dict[str, Any], *, seconds: float) -> I
     report["attention"] = [asdict(row) for row in rows]
     report["not_compiled"] = reason
     yield ""
-    yield f"attention, in ms: {shape.heads} heads of width {shape.head_width}, about {shape.tokens:,} tokens in a call"
+    heads = counted(shape.heads, "head")
+    yield f"attention, in ms: {heads} of width {shape.head_width}, about {shape.tokens:,} tokens in a call"
     yield "".join([f"{'context':20}", *(f"{context:>20,}" for context in shape.contexts)])
     yield "".join([" " * 20, *(f"{'forward':>10}{'and back':>10}" for _ in shape.contexts)])
     for form in dict.fromkeys(row.form for row in rows):

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glassgpt import settings
 from glassgpt.cli.chosen import aside
-from glassgpt.cli.flags import Parser
+from glassgpt.cli.flags import Parser, whole
 from glassgpt.cli.terminal import announce
-from glassgpt.errors import ConfigError
 from glassgpt.shortcut import most_steps
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
 def climb(argv: Sequence[str]) -> Workbench:
     """Climb the ladder and tell of it; the door `bigram.py` keeps what comes back."""
     asked = _parser().read(argv)
-    steps, seed = _whole("steps", asked["steps"], least=1), _whole("seed", asked["seed"], least=0)
+    steps, seed = whole("steps", asked["steps"], least=1), whole("seed", asked["seed"], least=0)
     steps = min(steps, most_steps() or steps)
     prepared = _prepared(asked["DATA"])
 
@@ -88,12 +87,6 @@ def _parser() -> Parser:
     parser.add_argument("--seed", metavar="N", default="1", help="of everything random (1)")
     parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     return parser
-
-
-def _whole(name: str, value: str, *, least: int) -> int:
-    if not value.isdecimal() or int(value) < least:
-        raise ConfigError(f"{name}={value!r}: it should be a whole number, {least} or more")
-    return int(value)
 
 
 def _prepared(data: Sequence[str]) -> Prepared:

@@ -17,8 +17,9 @@ from glassgpt.cli.flags import Parser
 from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.config import TrainingConfig
 from glassgpt.files import cache_root
+from glassgpt.wording import counted
 
-CORE = ("torch", "numpy", "safetensors", "tiktoken", "rustbpe", "pydantic", "rich", "matplotlib")
+CORE = ("torch", "numpy", "tiktoken", "rustbpe", "pydantic", "rich", "matplotlib")
 EXTRAS = {  # extra: the packages that it brings
     "hub": ("datasets",),
     "sweep": ("optuna",),
@@ -37,7 +38,10 @@ def run(argv: Sequence[str]) -> int:
 def findings() -> Iterator[tuple[str, str]]:
     yield "glassgpt", f"{glassgpt.__version__} in {Path(glassgpt.__path__[0])}"
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    yield "system", f"{platform.system()} {platform.release()} on {platform.machine()}, {os.cpu_count()} cores"
+    yield (
+        "system",
+        f"{platform.system()} {platform.release()} on {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}",
+    )
     yield "packages", "  ".join(f"{package} {_version_of(package)}" for package in CORE)
     yield from _devices()
     yield from _choices()

@@ -6,14 +6,17 @@ document each habit comes from is told in docs/editions.md.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from glassgpt.cli.main import guarded, main
+from glassgpt.errors import ConfigError
 
 # Where the editions leave their models; a bare `python sample.py` takes the newest of these and of the runs.
 PUBLISHED = ("out/ckpt.pt", "checkpoints/best_model.pt", "checkpoints/model.pt", "tiny_gpt_checkpoint.pt")
 OTHER_TEXTS = ("--data", "--dataset", "--input", "--tokenizer", "--unknown")
+ACTIONS = ("--train", "--encode", "--decode", "--show")  # of tok.py
 DATA_VERBS = {"list", "prepare", "show", "export"}
 
 
@@ -75,7 +78,7 @@ def data(argv: Sequence[str]) -> int:
 def tok(argv: Sequence[str]) -> int:
     """`python -m tok --train FILE --out tokenizer.json`, `--tokenizer FILE --encode TEXT`: flags for our words."""
     words = list(argv)
-    for flag in ("--train", "--encode", "--decode", "--show"):
+    for flag in ACTIONS:
         place = next((place for place, word in enumerate(words) if word.split("=", 1)[0] == flag), None)
         if place is None:
             continue
@@ -85,7 +88,14 @@ def tok(argv: Sequence[str]) -> int:
             del words[place : place + 1]
         kind = ["--kind", "bpe"] if flag == "--train" and not _has(words, "--kind") else []
         return main(["tokenizer", flag[2:], *kind, *words, *(["--", *value] if value else [])])
+    near = next((flag for word in words for flag in difflib.get_close_matches(word, ACTIONS, n=1, cutoff=0.8)), None)
+    if near is not None:
+        return guarded(lambda: _refuse(f"{' '.join(words)}: what should be done? Did you mean {near}?"))
     return main(["tokenizer", *(words or ["--help"])])
+
+
+def _refuse(why: str) -> int:
+    raise ConfigError(why)
 
 
 def benchmark(argv: Sequence[str]) -> int:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from glassgpt import settings
 from glassgpt.cli.chosen import RUN_HELP, aside, beginning, chosen_checkpoint
-from glassgpt.cli.flags import Parser
+from glassgpt.cli.flags import Parser, whole
 from glassgpt.config import DataConfig, RunConfig, SamplingConfig
 from glassgpt.data import tales
 from glassgpt.data.source import Source
 from glassgpt.data.sources import find_source
-from glassgpt.errors import ConfigError, DataError
+from glassgpt.errors import DataError
 from glassgpt.shortcut import most_steps
 
 if TYPE_CHECKING:
@@ -67,26 +67,35 @@ class Subject:
 
 def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
-    if not str(asked["stories"]).isdecimal():
-        raise ConfigError(f"stories={asked['stories']!r}: it should be a whole number, 0 for no exam")
+    count = whole("stories", asked["stories"], least=0)
     subject = load_subject(asked)
     own = _own_text(subject.config.data)
-    training_text = beginning(own.train_chunks(), RIVALS_READ)
-    if len(training_text) == RIVALS_READ:
-        aside(f"the training text is long: the simple methods read its first {RIVALS_READ:,} characters only")
+    most = most_steps()
+    limit = RIVALS_READ if most is None else min(RIVALS_READ, 20_000 * most)
+    training_text = beginning(own.train_chunks(), limit)
+    if len(training_text) == limit:
+        aside(f"the training text is long: the simple methods read its first {limit:,} characters only")
     text = held_out_text(subject, own) if asked["data"] is None else "".join(find_source(asked["data"]).chunks())
     if len(text) < 2:
-        raise DataError("the text is too short to measure anything on; give at least two characters")
+        named = " ".join(asked["data"] or subject.config.data.data)
+        raise DataError(f"the text of {named} is too short to measure anything on; give at least two characters")
     are_tales = asked["data"] is None and bool(own.tales_bytes) and not own.files
+    if most is not None and len(text) > limit:
+        aside(f"GLASSGPT_MAX_STEPS is set: only the first {limit:,} characters of the held-out text are measured")
+        text = _beginning_of(text, limit, are_tales=are_tales)
     lines = measured(subject, text, training_text, are_tales=are_tales)
     for line in lines:
         print(line, flush=True)
-    if are_tales and int(asked["stories"]):
+    if are_tales and count:
         print()
-        count = int(asked["stories"])
-        for line in examined(subject, training_text, min(count, most_steps() or count)):
+        for line in examined(subject, training_text, min(count, most or count)):
             print(line, flush=True)
     return 0
+
+
+def _beginning_of(text: str, characters: int, *, are_tales: bool) -> str:
+    """Of tales whole ones: half a story has no probability."""
+    return text[: text.rfind(tales.SEPARATOR, 0, characters) + len(tales.SEPARATOR)] if are_tales else text[:characters]
 
 
 def _parser() -> Parser:
@@ -100,10 +109,9 @@ def _parser() -> Parser:
 
 
 def load_subject(asked: dict[str, Any]) -> Subject:
-    from glassgpt.checkpoint import load_checkpoint
     from glassgpt.device import choose_machine
 
-    checkpoint = load_checkpoint(chosen_checkpoint(asked["RUN"]))
+    checkpoint = chosen_checkpoint(asked["RUN"]).checkpoint
     config = settings.assemble(checkpoint.settings)
     trained_with = config.training.precision if asked["device"] == "auto" else "auto"
     training = config.training.but(compile="off", threads=0, precision=trained_with)
@@ -160,7 +168,7 @@ def _model_score(subject: Subject, text: str, *, are_tales: bool) -> tuple[float
     else:
         ids = tokenizer.encode_array(text)
         if len(ids) < 2:
-            raise DataError("the text has fewer than two known tokens; there is nothing to predict")
+            raise DataError("the text has fewer than two known tokens, so there is nothing to predict; give more")
         done = evaluate(subject.model, ids, seq_len=training.seq_len, batch_size=training.batch_size,
                         machine=subject.machine)  # fmt: skip
         predicted = tokenizer.decode(ids[1:])  # the first token is given, not predicted

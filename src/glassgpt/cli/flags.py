@@ -20,6 +20,7 @@ from glassgpt.errors import ConfigError, did_you_mean
 TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 METAVARS = {int: "N", float: "X", str: "TEXT", bool: "[true|false]", tuple: "TEXT"}
 Action = TypeVar("Action")
+LARGEST = 10**12  # nothing is counted that far, and what is much larger fits into no machine's numbers
 ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
 
 
@@ -38,7 +39,10 @@ class Parser(argparse.ArgumentParser):
         self.truths: set[str] = set()
 
     def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ").replace("the following arguments are required", "missing")
+        message = message.removeprefix("argument ")
+        if message.startswith("the following arguments are required: "):  # words that may be left out are among them
+            first = next(action for action in self._get_positional_actions() if action.required)
+            raise ConfigError(f"{first.dest} is missing: {first.help}; see {self.prog} --help")
         hint = " (a value that begins with a dash is written --flag=-value)" if message.endswith("one argument") else ""
         raise ConfigError(f"{message}{hint}; see {self.prog} --help")
 
@@ -49,10 +53,22 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             flag = word.split("=", 1)[0]
             kind = "flag" if flag.startswith("-") else "word"
-            raise ConfigError(f"unknown {kind} {flag}{did_you_mean(flag, self._option_string_actions)}")
+            near = did_you_mean(flag, self._option_string_actions) or f"; see {self.prog} --help"
+            raise ConfigError(f"unknown {kind} {flag}{near}")
         for word in plain:
             self._put(word, known)
+        self._check_choices(vars(known))
         return vars(known)
+
+    def _check_choices(self, asked: Mapping[str, Any]) -> None:
+        """What a verb's own flag shows as {a,b,c} is one of these; the settings of a run are checked by `config.py`."""
+        for action in self._actions:
+            value, shown = asked.get(action.dest), str(action.metavar)
+            if action.default is not argparse.SUPPRESS and shown.startswith("{") and value is not None:
+                choices = shown.strip("{}").split(",")
+                if value not in choices:
+                    near = did_you_mean(value, choices)
+                    raise ConfigError(f"{action.option_strings[0]} {value}: choose {', '.join(choices)}{near}")
 
     def _put(self, word: str, known: argparse.Namespace) -> None:
         """What stands behind `--` is no flag, whatever it looks like (argparse loses it when words and flags mix)."""
@@ -175,6 +191,15 @@ def unescape(text: str) -> str:
 
 def only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
+
+
+def whole(name: str, value: str, *, least: int, most: int = LARGEST) -> int:
+    """The number that a flag of a verb's own was given; the settings of a run are checked by `config.py`."""
+    number = int(value) if value.isdecimal() and len(value) <= len(str(LARGEST)) else -1
+    if not least <= number <= most:
+        allowed = f" from {least} to {most:,}" if value.isdecimal() and number != 0 else f", {least} or more"
+        raise ConfigError(f"{name}={value!r}: it should be a whole number{allowed}")
+    return number
 
 
 def pick_action(name: str, actions: Mapping[str, Action]) -> Action:

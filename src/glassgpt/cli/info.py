@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glassgpt import settings
-from glassgpt.cli.chosen import RUN_HELP, chosen_run
+from glassgpt.cli.chosen import RUN_HELP, chosen_checkpoint
 from glassgpt.cli.flags import Parser
 from glassgpt.cli.terminal import bytes_for_people
 from glassgpt.config import ModelConfig
 from glassgpt.runs import RunFolder
+from glassgpt.wording import counted
 
 if TYPE_CHECKING:
     from glassgpt.checkpoint import Checkpoint
@@ -28,12 +29,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("RUN", nargs="?", help=RUN_HELP)
     parser.add_argument("--config", action="store_true", help="every setting, and where it came from")
     asked = parser.read(argv)
-    from glassgpt.checkpoint import load_checkpoint
-
-    path = chosen_run(asked["RUN"])
-    file = RunFolder(path).checkpoint() if path.is_dir() else path
-    checkpoint = load_checkpoint(file)
-    lines = origins_of(checkpoint) if asked["config"] else facts_of(path, file, checkpoint)
+    found = chosen_checkpoint(asked["RUN"])
+    lines = origins_of(found.checkpoint) if asked["config"] else facts_of(found.path, found.checkpoint)
     print("\n".join(lines))
     return 0
 
@@ -51,21 +48,21 @@ def origins_of(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"{name:24} {shown:{min(width, 24)}}  {checkpoint.origins.get(name, 'default')}"
 
 
-def facts_of(path: Path, file: Path, checkpoint: Checkpoint) -> Iterator[str]:
+def facts_of(file: Path, checkpoint: Checkpoint) -> Iterator[str]:
     tokenizer, metrics = checkpoint.tokenizer(), checkpoint.metrics
     yield f"checkpoint  {file} ({bytes_for_people(file.stat().st_size)}; its digest is right)"
     yield f"form        {form_of(checkpoint.model_config)}"
     yield f"parameters  {sum(tensor.numel() for tensor in checkpoint.weights.values()):,}"
     for part, count in parameters_by_part(checkpoint).items():
         yield f"            {count:>12,}  {part}"
-    yield f"tokenizer   {tokenizer.kind}, {tokenizer.vocab_size:,} tokens, digest {tokenizer.digest[:12]}"
+    yield f"tokenizer   {tokenizer.kind}, {counted(tokenizer.vocab_size, 'token')}, digest {tokenizer.digest[:12]}"
     digest = str(metrics.get("data_digest") or "unknown")
     yield f"text        {' '.join(checkpoint.settings.get('data', []))} (digest {digest[:12]})"
     yield f"step        {checkpoint.step:,} of {checkpoint.settings.get('max_steps', checkpoint.step):,}"
     yield from losses_of(metrics)
-    if path.is_dir():
-        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-        yield f"files       {path}: {' '.join(names)}"
+    if RunFolder(file.parent).is_run():
+        names = sorted(entry.name for entry in file.parent.iterdir() if not entry.name.startswith("."))
+        yield f"files       {file.parent}: {' '.join(names)}"
 
 
 def form_of(config: ModelConfig) -> str:
@@ -75,10 +72,11 @@ def form_of(config: ModelConfig) -> str:
         "tied" if config.tie_weights else "untied",
         "biases" if config.bias else "no biases",
         *(["QK-norm"] if config.qk_norm else []),
-        *([f"{config.kv_heads} key-value heads"] if config.kv_heads != config.n_heads else []),
+        *([counted(config.kv_heads, "key-value head")] if config.kv_heads != config.n_heads else []),
         *([f"token shift {config.token_shift}"] if config.token_shift else []),
     ]
-    size = f"{config.n_layers} layers, {config.n_heads} heads, width {config.d_model}, MLP {config.mlp_width}"
+    parts = f"{counted(config.n_layers, 'layer')}, {counted(config.n_heads, 'head')}"
+    size = f"{parts}, width {config.d_model}, MLP {config.mlp_width}"
     return f"{size}, context {config.max_seq_len}; {config.position}, {config.norm}, {config.mlp}, {', '.join(extras)}"
 
 

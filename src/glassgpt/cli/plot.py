@@ -9,7 +9,7 @@ from typing import Any
 
 from glassgpt.cli.chosen import chosen_run
 from glassgpt.cli.flags import Parser
-from glassgpt.errors import ConfigError, RunError, did_you_mean
+from glassgpt.errors import ConfigError, RunError
 from glassgpt.runs import RunFolder
 
 USAGE = "[RUN ...] [--log FILE ...] [--out DIR] [--x step|tokens|seconds] [--smooth N] [--reference NAME=LOSS ...]"
@@ -20,24 +20,22 @@ examples:
   glassgpt plot --log logs/training.csv --x tokens --format both
   glassgpt plot runs/a --smooth 0.2 --reference "their model=1.47"
 """
-AXES = ("step", "tokens", "seconds")
 FORMATS = {"png": ("png",), "svg": ("svg",), "both": ("png", "svg")}
 ELSEWHERE = Path("plots")
 
 
 def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
-    x, formats = _one_of("x", asked["x"], AXES), FORMATS[_one_of("format", asked["format"], FORMATS)]
     window = None if asked["smooth"] is None else _window(asked["smooth"])
     references = dict(map(_reference, asked["reference"]))
     from glassgpt.lab.panels import Look
     from glassgpt.lab.plot import plot_runs
 
-    look = Look(x=x, window=window, references=references)
+    look = Look(x=asked["x"], window=window, references=references)
     named = [*asked["RUN"], *asked["log"]]
     logs = [find_log(run) for run in named or [None]]
     out = asked["out"] or _home(logs, own_way=look == Look())
-    for picture in plot_runs(logs, Path(out), look, formats=formats):
+    for picture in plot_runs(logs, Path(out), look, formats=FORMATS[asked["format"]]):
         print(picture)
     return 0
 
@@ -53,12 +51,6 @@ def _parser() -> Parser:
     add("--format", metavar="{png,svg,both}", default="png", help="kind of picture (default: png)")
     add("--reference", metavar="NAME=LOSS", action="append", default=[], help="a loss to compare with, as a line")
     return parser
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str] | dict[str, Any]) -> str:
-    if value not in allowed:
-        raise ConfigError(f"--{name} {value}: choose {', '.join(allowed)}{did_you_mean(value, allowed)}")
-    return value
 
 
 def _window(text: str) -> float:

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glassgpt.cli.chosen import refuse_foreign_folder
 from glassgpt.cli.flags import Parser, add_run_settings, unescape
 from glassgpt.cli.terminal import announce, our_name
+from glassgpt.wording import counted
 
 if TYPE_CHECKING:
     from glassgpt.lab.space import Value
@@ -49,6 +51,7 @@ def run(argv: Sequence[str]) -> int:
     if file is None:
         file = str(begun) if budget["out"] and begun.is_file() else str(default_file())
     plan = read_plan(Path(file), budget=budget, flags=asked)
+    refuse_foreign_folder(plan.folder, mark=FILE)
     return _show(go(plan, report_only=report, say=announce()))
 
 
@@ -125,10 +128,11 @@ def _opening(event: Opened) -> str:
     plan = event.plan
     done = sum(record.is_done for record in event.records)
     config = plan.base.config
+    trials, steps = counted(plan.budget.trials, "trial"), counted(config.training.max_steps, "step")
     lines = [
         *event.notes,
-        f"sweep  {plan.folder}: {plan.budget.trials} trials" + (f", {done} of them done already" if done else ""),
-        f"trial  at most {config.training.max_steps:,} steps on {' '.join(config.data.data)}; {event.measured}",
+        f"sweep  {plan.folder}: {trials}" + (f", {done} of them done already" if done else ""),
+        f"trial  at most {steps} on {' '.join(config.data.data)}; {event.measured}",
         *(f"search {name}: {_range(asked)}" for name, asked in plan.space.plain().items()),
     ]
     if event.possible < 1:
@@ -175,7 +179,9 @@ def _closing(event: Closed) -> Iterator[str]:
     counts = {state: sum(record.state == state for record in done) for state in ("finished", "pruned", "failed")}
     words = {"finished": "finished", "pruned": "stopped early", "failed": "failed"}
     parts = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
-    yield f"{len(done)} of {plan.budget.trials} trials are done" + (f": {parts}" if parts else "")
+    yield f"{len(done)} of {counted(plan.budget.trials, 'trial')} {'are' if plan.budget.trials > 1 else 'is'} done" + (
+        f": {parts}" if parts else ""
+    )
     if event.left is not None:
         trial = "" if event.left_number is None else f"; trial {event.left_number} is kept where it was"
         yield f"stopped ({event.left}){trial}. The same command goes on."

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from glassgpt.cli.chosen import aside, beginning, chosen_checkpoint, chosen_text
-from glassgpt.cli.flags import Parser, pick_action
+from glassgpt.cli.chosen import aside, beginning, chosen_checkpoint, chosen_text, new_file
+from glassgpt.cli.flags import Parser, pick_action, whole
 from glassgpt.cli.terminal import our_name, show_ids
 from glassgpt.data.sources import find_source
-from glassgpt.errors import ConfigError, did_you_mean
+from glassgpt.errors import ConfigError
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.chars import Unknown
 from glassgpt.text.learn import Kind, learn_tokenizer
-from glassgpt.text.store import load_tokenizer, save_tokenizer
+from glassgpt.text.store import LARGEST_VOCABULARY, load_tokenizer, save_tokenizer
+from glassgpt.wording import counted
 
 USAGE = "{train | encode | decode | show} [TEXT | ID ...] [--tokenizer FILE_OR_RUN]"
 EPILOG = """\
@@ -50,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--kind", metavar="{bpe,char}", help="train: byte pairs, the default with --vocab-size; or char"
     )
-    parser.add_argument("--vocab-size", metavar="N", type=int, help="train: how many tokens (default of bpe: 1000)")
+    parser.add_argument("--vocab-size", metavar="N", help="train: how many tokens (default of bpe: 1000)")
     parser.add_argument("--out", metavar="FILE", help="train: where to write it (default: tokenizer.json)")
     parser.add_argument("--overwrite", action="store_true", help="train: replace another tokenizer that is there")
     asked = parser.read(argv)
@@ -66,12 +67,14 @@ def run(argv: Sequence[str]) -> int:
 def train(asked: dict[str, Any]) -> None:
     if not (data := [*asked["TEXT"], *(asked["data"] or [])]):
         raise ConfigError("a tokenizer is made from a text; name it: glassgpt tokenizer train --data book.txt")
-    kind = _kind(asked)
-    out = Path(asked["out"] or "tokenizer.json")
+    kind: Kind = asked["kind"] or ("char" if asked["vocab_size"] is None else "bpe")
+    size = asked["vocab_size"]
+    vocab_size = None if size is None else whole("vocab_size", size, least=1, most=LARGEST_VOCABULARY)
+    out = new_file("--out", "tokenizer.json" if asked["out"] is None else asked["out"])
     if out.suffix != ".json":  # else no command would take it for a tokenizer
-        raise ConfigError(f"--out {out}: a tokenizer is a file named like {out / 'tokenizer.json'}")
+        raise ConfigError(f"--out {out}: a tokenizer is a file named like {out.with_suffix('.json')}")
     source = find_source(data)
-    tokenizer = learn_tokenizer(source.chunks(), kind=kind, vocab_size=asked["vocab_size"], unknown=_unknown(asked))
+    tokenizer = learn_tokenizer(source.chunks(), kind=kind, vocab_size=vocab_size, unknown=asked["unknown"])
     there = out.exists()
     if there and out.read_bytes() == tokenizer.to_json().encode("utf-8"):
         print(f"{out} is this very tokenizer already")
@@ -82,12 +85,14 @@ def train(asked: dict[str, Any]) -> None:
     start = beginning(source.chunks(), MEASURED_CHARACTERS)
     per_token = len(start) / max(1, len(tokenizer.encode_array(start)))
     why = "" if asked["kind"] else f" ({'no ' if kind == 'char' else ''}--vocab-size was given)"
-    print(f"{out}: {tokenizer.vocab_size:,} tokens, {per_token:.2f} characters per token of this text; {kind}{why}")
+    size = counted(tokenizer.vocab_size, "token")
+    print(f"{out}: {size}, {per_token:.2f} characters per token of this text; {kind}{why}")
     print(f"next: {our_name()} train {' '.join(data)} --tokenizer {out}")
 
 
 def encode(asked: dict[str, Any]) -> None:
-    print(*_ids(asked, find_tokenizer(asked), _text(asked)))
+    text = _text(asked)
+    print(*_ids(asked, find_tokenizer(asked), text))
 
 
 def decode(asked: dict[str, Any]) -> None:
@@ -101,14 +106,15 @@ def decode(asked: dict[str, Any]) -> None:
 def show(asked: dict[str, Any]) -> None:
     tokenizer = find_tokenizer(asked)
     if not asked["TEXT"]:
-        print(f"{tokenizer.kind}, {tokenizer.vocab_size:,} tokens, digest {tokenizer.digest[:12]}")
+        print(f"{tokenizer.kind}, {counted(tokenizer.vocab_size, 'token')}, digest {tokenizer.digest[:12]}")
         for token_id in range(tokenizer.vocab_size):
             print(f"{token_id:>7}  '{show_ids(tokenizer, [token_id])}'")
         return
     text = _text(asked)
     ids = _ids(asked, tokenizer, text)
     print(show_ids(tokenizer, ids))
-    print(f"{len(ids):,} tokens for {len(text):,} characters, {len(text.encode()):,} bytes")
+    sizes = {"character": len(text), "byte": len(text.encode())}
+    print(f"{counted(len(ids), 'token')} for {', '.join(counted(size, what) for what, size in sizes.items())}")
 
 
 ACTIONS = {"train": train, "encode": encode, "decode": decode, "show": show}
@@ -129,28 +135,13 @@ def _ids(asked: dict[str, Any], tokenizer: Tokenizer, text: str) -> list[int]:
     return [token_id for token_id in (*before, *ids, *after) if token_id is not None]
 
 
-def _kind(asked: dict[str, Any]) -> Kind:
-    kind = asked["kind"] or ("char" if asked["vocab_size"] is None else "bpe")
-    if kind not in {"bpe", "char"}:
-        raise ConfigError(f"kind={kind!r}: it should be bpe or char{did_you_mean(kind, ['bpe', 'char'])}")
-    return cast(Kind, kind)
-
-
-def _unknown(asked: dict[str, Any]) -> Unknown:
-    if asked["unknown"] not in {"error", "skip", "replace"}:
-        raise ConfigError(f"unknown={asked['unknown']!r}: it should be error, skip or replace")
-    return cast(Unknown, asked["unknown"])
-
-
 def find_tokenizer(asked: dict[str, Any]) -> Tokenizer:
     """Out of a tokenizer.json, or of the checkpoint that holds one."""
-    unknown = _unknown(asked)
+    unknown: Unknown = asked["unknown"]
     named: str | None = asked["tokenizer"]
     if named is not None and named.endswith(".json"):
         return load_tokenizer(named, unknown=unknown)
     if named is None and Path("tokenizer.json").is_file():
         aside("the tokenizer: tokenizer.json")
         return load_tokenizer("tokenizer.json", unknown=unknown)
-    from glassgpt.checkpoint import load_checkpoint
-
-    return load_checkpoint(chosen_checkpoint(named)).tokenizer(unknown=unknown)
+    return chosen_checkpoint(named).checkpoint.tokenizer(unknown=unknown)
