@@ -14,7 +14,7 @@ TESTS ?= tests
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install install-dev train sample eval bench test test-long check format lint typecheck coverage clean
+.PHONY: help install install-dev train sample eval bench reliability test test-long check format lint typecheck coverage clean
 
 help:
 	@echo "make train      set up, train the default model, show what it writes"
@@ -22,6 +22,7 @@ help:
 	@echo "make eval       its loss, beside what simpler methods reach"
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
+	@echo "make reliability  have accidents by the thousand, and write docs/reliability.md (some twenty minutes)"
 	@echo "make check      format, lint, types, the reading order, no pickles: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"
 
@@ -39,6 +40,9 @@ eval: .venv/installed
 
 bench: .venv/installed-dev
 	@$(BIN)/python benchmarks/report.py $(ARGS)
+
+reliability: .venv/installed-dev
+	@$(BIN)/python benchmarks/reliability.py $(ARGS)
 
 # Each worker computes with one thread: two that share two cores would wait for each other.
 test test-long coverage: export OMP_NUM_THREADS = 1

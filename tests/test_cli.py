@@ -66,7 +66,7 @@ def test_training_tells_what_is_going_on_and_what_to_type_next(typed: TYPED, tmp
     shown = typed("train", "book.txt", "--out", str(out), "--max-steps", "4", "--eval-every=2", *SMALL)
     assert "--preset NAME takes others" in shown
     assert re.search(r"text   book.txt: [\d,]+ tokens to learn from, [\d,]+ held out", shown)
-    assert re.search(r"model  [\d,]+ parameters: 1 layers of 2 heads, width 16", shown)
+    assert re.search(r"model  [\d,]+ parameters: 1 layer of 2 heads, width 16", shown)
     assert "floor" not in shown  # nobody knows it of a book
     assert re.search(r"step +2  val \d", shown)
     assert "at step 4 it writes:" in shown
@@ -156,7 +156,7 @@ def test_bits_per_byte_count_the_bytes_of_characters_of_several_bytes(typed: TYP
 
 def test_info_says_what_a_run_is(typed: TYPED, home: Path) -> None:
     shown = typed("info", "runs/book")
-    assert "1 layers, 2 heads, width 16" in shown
+    assert "1 layer, 2 heads, width 16" in shown
     assert "its digest is right" in shown
     assert re.search(r"step +12 of 12", shown)
     parts = [int(count.replace(",", "")) for count in re.findall(r"^ {12} *([\d,]+)  \w", shown, re.MULTILINE)]

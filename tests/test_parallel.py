@@ -27,7 +27,7 @@ from glassgpt.settings import resolve
 from glassgpt.training.events import Event, Stepped
 from glassgpt.training.loop import resume, train
 from glassgpt.training.parallel import ALONE, Team, my_team
-from glassgpt.training.run import _for_all, new_run
+from glassgpt.training.setup import _for_all, new_run
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch cannot do it")
 

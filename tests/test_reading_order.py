@@ -15,26 +15,26 @@ import glassgpt
 
 ROOT = Path(glassgpt.__path__[0])
 ORDER = """
-    errors yamlfile config names shortcut settings files runs
+    errors jsonfile yamlfile wording config names shortcut settings disk files runs
 
     text.base text.chars text.split text.bytelevel text.bpe text.fast text.learn text.store
 
     data.templates data.world data.scenes data.mishaps data.plots data.grammar data.tales
-    data.download data.reading data.source data.hub data.rows data.sources
+    data.answer data.download data.reading data.source data.hub data.rows data.sources
     data.tokenfiles data.prepare data.export data.batches
 
     model.derivatives model.dropout model.lean model.layers model.rope model.cache model.attention model.init
     model.base model.bigram model.chain model.gpt model.build model.count model.product model.decoder
     model.graph
 
-    device torchfile checkpoint
+    device plainpickle tensorfile torchfile plausible checkpoint recovery
 
     sampling.filters sampling.reader sampling.generate sampling.price
 
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
-    training.parallel training.step training.evaluate training.metrics training.clock training.signals
+    training.parallel training.step training.evaluate training.metrics training.clock training.signals training.orphan
     training.publish training.chosen training.deadline training.trying training.planning training.compiling
-    training.run training.samples training.desk training.loop
+    training.relaunch training.run training.setup training.samples training.desk training.loop
 
     lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms
     lab.bench lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study

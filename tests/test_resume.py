@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from glassgpt.checkpoint import Checkpoint, load_checkpoint
-from glassgpt.errors import CheckpointError, RunError
+from glassgpt.errors import RunError
 from glassgpt.settings import resolve
-from glassgpt.training.events import Event, Finished, Note, Started, Stepped, Stopped
+from glassgpt.training.events import Event, Finished, Note, Over, Started, Stepped, Stopped
 from glassgpt.training.loop import resume, train
 from glassgpt.training.metrics import COLUMNS, TIME_COLUMNS
 
@@ -74,7 +74,7 @@ def whole(request: pytest.FixtureRequest, text: Path, tmp_path_factory: pytest.T
 def test_a_run_stopped_at_each_of_its_steps_ends_with_the_same_bits(text: Path, whole: Path, tmp_path: Path) -> None:
     truth = load_checkpoint(whole / "last.safetensors")
     wrong = []
-    steps = range(1, STEPS) if whole.name == "adamw" else range(1, STEPS, 3)
+    steps = range(1, STEPS, 1 if whole.name == "adamw" else 3)
     for step in steps:
         folder = tmp_path / f"run{step}"
         stop_at(begin(text, folder, optimizer=whole.name), step)
@@ -114,8 +114,7 @@ def test_a_killed_run_repeats_what_it_had_not_saved(text: Path, whole: Path, tmp
 def test_going_on_with_a_finished_run_says_so_and_changes_nothing(whole: Path) -> None:
     before = (whole / "last.safetensors").read_bytes()
     (event,) = resume(whole, {})
-    assert isinstance(event, Note)
-    assert f"finished: {STEPS} steps" in event.text
+    assert event == Over(folder=whole, steps=STEPS)
     assert (whole / "last.safetensors").read_bytes() == before
 
 
@@ -140,15 +139,6 @@ def test_other_text_is_refused(text: Path, tmp_path: Path) -> None:
     list(begin(mine, folder, max_steps=5))
     mine.write_bytes(text.read_bytes().replace(b"and", b"adn"))
     with pytest.raises(RunError, match="not the one that this run began with"):
-        list(resume(folder, {"max_steps": 10}))
-
-
-def test_a_damaged_last_checkpoint_is_refused_by_name(text: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    list(begin(text, folder, max_steps=5))
-    last = folder / "last.safetensors"
-    last.write_bytes(last.read_bytes()[:-1] + b"?")
-    with pytest.raises(CheckpointError, match=r"last\.safetensors is damaged"):
         list(resume(folder, {"max_steps": 10}))
 
 

@@ -11,6 +11,7 @@ The command line is another face of the same parts; nothing is computed in eithe
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -18,14 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from glassgpt import settings
-from glassgpt.checkpoint import Checkpoint, load_checkpoint
+from glassgpt.checkpoint import Checkpoint
 from glassgpt.config import Weights
 from glassgpt.data.tales import BEFORE
 from glassgpt.device import choose_device
 from glassgpt.errors import RunError
 from glassgpt.lab.track import require_trackers, tracked
 from glassgpt.model.base import Predictor
-from glassgpt.runs import find_checkpoint
+from glassgpt.recovery import find_whole
 from glassgpt.sampling.generate import TokenEvent, write
 from glassgpt.sampling.price import Price, price
 from glassgpt.sampling.reader import Writer
@@ -94,7 +95,16 @@ def load(
     unknown: Literal["error", "skip", "replace"] = "error",
 ) -> LanguageModel:
     """The best model of a run folder, or the one in a checkpoint file; left out, that of the newest run."""
-    checkpoint = load_checkpoint(find_checkpoint(None if run is None else Path(run)))
+    found = find_whole(None if run is None else Path(run))
+    for note in found.notes:
+        warnings.warn(note, stacklevel=2)
+    return ready(found.checkpoint, device=device, unknown=unknown)
+
+
+def ready(
+    checkpoint: Checkpoint, *, device: str = "auto", unknown: Literal["error", "skip", "replace"] = "error"
+) -> LanguageModel:
+    """The model of a checkpoint that was read already."""
     chosen, _ = choose_device(device)
     return LanguageModel(
         model=checkpoint.model(chosen), tokenizer=checkpoint.tokenizer(unknown=unknown), checkpoint=checkpoint

@@ -1,6 +1,7 @@
 """One run, one folder: where its files lie, who may write there, and which run is meant.
 
-runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  samples.txt  loss.png  (tensorboard/  wandb/)
+runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  previous.safetensors  samples.txt  loss.png
+            (tensorboard/  wandb/)
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from glassgpt.errors import RunError, did_you_mean
+from glassgpt.files import drafts_in, make_folders, remove, write_text
 
 RUNS = Path("runs")
+OURS_HIDDEN = {".lock", ".owner", ".launch"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     @property
+    def previous(self) -> Path:
+        """What was `last` before: to go on from, should `last` be damaged."""
+        return self.path / "previous.safetensors"
+
+    @property
+    def launch(self) -> Path:
+        """Which launch of torchrun has begun the run: should that restart its processes, it goes on there."""
+        return self.path / ".launch"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples.txt"
 
@@ -48,14 +61,25 @@ class RunFolder:
         return self.path / "loss.png"
 
     def is_run(self) -> bool:
-        return self.config.is_file() or self.last.is_file()
+        return self.config.is_file() or self.has_checkpoint()
+
+    def has_checkpoint(self) -> bool:
+        return any(path.is_file() for path in (self.best, self.last, self.previous))
+
+    def has_state(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.last.is_file() or self.previous.is_file()
+
+    def checkpoints(self) -> list[Path]:
+        """Those to look at and sample from: first the best, or the last while none was evaluated."""
+        found = [path for path in (self.best, self.last, self.previous) if path.is_file()]
+        if not found:
+            missing = f"neither {self.best.name} nor {self.last.name}"
+            raise RunError(f"{self.path} holds no checkpoint yet ({missing}); train on, or name another")
+        return found
 
     def checkpoint(self) -> Path:
-        """The one to look at and sample from: the best, or the last while none was evaluated."""
-        for path in (self.best, self.last):
-            if path.is_file():
-                return path
-        raise RunError(f"{self.path} holds no checkpoint yet (neither {self.best.name} nor {self.last.name})")
+        return self.checkpoints()[0]
 
     def lock(self) -> RunLock:
         return RunLock(self)
@@ -70,14 +94,19 @@ class RunLock:
         self._owner = folder.path / ".owner"
 
     def __enter__(self) -> RunLock:
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        make_folders(self.folder.path)
         try:
             self._lock.acquire()
         except Timeout:
             raise RunError(
                 f"{self.folder.path} is in use by process {self._read_owner()}; wait for it, or choose another --out"
             ) from None
-        self._owner.write_text(str(os.getpid()), encoding="utf-8")
+        try:
+            remove(*drafts_in(self.folder.path))  # of processes that were killed: nobody else writes here now
+            write_text(self._owner, str(os.getpid()))
+        except BaseException:  # then nobody will leave what was not entered
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,10 +125,10 @@ def claim(path: Path, *, overwrite: bool) -> RunFolder:
     folder = RunFolder(path)
     if path.is_file():
         raise RunError(f"{path} is a file; --out names a folder")
-    if path.is_dir() and any(entry.name not in {".lock", ".owner"} for entry in path.iterdir()):
+    if path.is_dir() and {entry.name for entry in path.iterdir()} - OURS_HIDDEN - {d.name for d in drafts_in(path)}:
         if not folder.is_run():
             raise RunError(f"{path} exists and is no run folder; choose another --out")
-        if not overwrite and (folder.best.is_file() or folder.last.is_file()):  # else nothing of worth lies there
+        if not overwrite and folder.has_checkpoint():  # else nothing of worth lies there
             raise RunError(f"{path} holds a run already; --resume {path} goes on with it, --overwrite begins anew")
     return folder
 
@@ -134,10 +163,10 @@ def _lock_claim(path: Path, held: ExitStack, *, overwrite: bool) -> RunFolder:
 
 def empty(folder: RunFolder) -> None:
     """Remove what an earlier run left: its own files, never anything else that lies there."""
-    for path in (folder.config, folder.log, folder.best, folder.last, folder.samples, folder.picture):
-        path.unlink(missing_ok=True)
-    for path in folder.path.glob("tensorboard/events.out.tfevents.*"):
-        path.unlink()
+    states = (folder.best, folder.last, folder.previous)
+    remove(*states)  # first: no power loss leaves one of them without its log
+    remove(folder.log, folder.samples, folder.picture, *folder.path.glob("tensorboard/events.out.tfevents.*"))
+    remove(folder.launch, folder.config)  # last: what is left without them would not be known as a run's
 
 
 def find_run(run: str | Path | None) -> Path:
@@ -151,20 +180,16 @@ def find_run(run: str | Path | None) -> Path:
         path = RUNS / path
     if not path.exists():
         names = [str(folder) for folder in RUNS.glob("*")]
-        raise RunError(f"there is no run or checkpoint {path}{did_you_mean(str(path), names)}")
+        nearest = did_you_mean(str(path), names)
+        raise RunError(f"there is no run or checkpoint {path}{nearest}; `glassgpt train` makes one")
     if not RunFolder(path).is_run():
-        raise RunError(f"{path} is no run folder: it holds neither config.yaml nor last.safetensors")
+        holds = "it holds neither config.yaml nor last.safetensors"
+        raise RunError(f"{path} is no run folder: {holds}; name one such as runs/tales")
     return path
 
 
 def newest_run() -> Path:
-    runs = [path for path in RUNS.glob("*") if RunFolder(path).best.is_file() or RunFolder(path).last.is_file()]
+    runs = [path for path in RUNS.glob("*") if RunFolder(path).has_checkpoint()]
     if not runs:
         raise RunError(f"there is no run in {RUNS.resolve()}; train one first: glassgpt train")
     return max(runs, key=lambda path: RunFolder(path).checkpoint().stat().st_mtime_ns)
-
-
-def find_checkpoint(run: str | Path | None) -> Path:
-    """The checkpoint file that a RUN argument means."""
-    path = find_run(run)
-    return RunFolder(path).checkpoint() if path.is_dir() else path

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from glassgpt.cli.terminal import our_name
 from glassgpt.config import ModelConfig
-from glassgpt.training.events import Evaluated, Event, Finished, Note, Sampled, Saved, Started, Stepped, Stopped
+from glassgpt.training.events import Evaluated, Event, Finished, Note, Over, Sampled, Saved, Started, Stepped, Stopped
+from glassgpt.wording import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -154,7 +155,8 @@ def _(event: Started) -> str:
 def _shape(model: ModelConfig) -> str:
     if model.architecture == "bigram":
         return "a table of what follows each token"
-    return f"{model.n_layers} layers of {model.n_heads} heads, width {model.d_model}, context {model.max_seq_len}"
+    shape = f"{counted(model.n_layers, 'layer')} of {counted(model.n_heads, 'head')}"
+    return f"{shape}, width {model.d_model}, context {model.max_seq_len}"
 
 
 @describe.register
@@ -189,6 +191,11 @@ def _(event: Saved) -> str:
 @describe.register
 def _(event: Stopped) -> str:
     return f"stopped at step {event.step:,}; nothing is lost. Go on with:\n  {our_name()} train --resume {event.folder}"
+
+
+@describe.register
+def _(event: Over) -> str:
+    return f"{event.folder} is finished: {event.steps:,} steps; a larger --max-steps goes on"
 
 
 @describe.register

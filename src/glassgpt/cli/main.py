@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import glassgpt
 from glassgpt.errors import ConfigError, GlassgptError, did_you_mean, is_out_of_memory
+from glassgpt.training.signals import EndedBySignals
 
 VERBS = {
     "train": "train a model on your text, or on the built-in stories",
@@ -52,29 +53,41 @@ OUT_OF_MEMORY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return guarded(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+    return guarded(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)), owns_process=argv is None)
 
 
-def guarded(work: Callable[[], int]) -> int:
+def guarded(work: Callable[[], int], *, owns_process: bool = False) -> int:
     """Exit codes: 0 done, 2 a mistake (one line on stderr), 130 and 143 stopped by Ctrl-C or SIGTERM."""
-    _speak_utf8()
+    with EndedBySignals(owns_process=owns_process) as ending:
+        _speak_utf8()
+        code = _code_of(work, ending)
+        return ending.code if ending.number and code != ending.code else code
+
+
+def _code_of(work: Callable[[], int], ending: EndedBySignals) -> int:
     try:
         code = work()
         sys.stdout.flush()  # a closed pipe should be noticed here, not in the interpreter's last breath
     except GlassgptError as problem:
         return _complain(str(problem))
     except KeyboardInterrupt:
-        print("\nglassgpt: stopped at once; what was saved before stands", file=sys.stderr)
-        return 130
+        return _stopped(ending.code if ending.number else 130)
     except BrokenPipeError:
         _close_quietly()
         return 141  # what a shell reports for a program that a closed pipe ended
     except SystemExit as leaving:  # argparse has printed the help
         return int(leaving.code or 0)
     except Exception as problem:
+        if ending.number:  # whatever became of it: a library that was being imported reports a failed import
+            return _stopped(ending.code)
         if message := _outside_trouble(problem):
             return _complain(message)
         raise
+    return code
+
+
+def _stopped(code: int) -> int:
+    print("\nglassgpt: stopped at once; what was saved before stands", file=sys.stderr)
     return code
 
 
@@ -87,7 +100,7 @@ def _speak_utf8() -> None:
 def _dispatch(argv: list[str]) -> int:
     verb = argv.pop(0) if argv else "--help"
     if verb in {"--help", "-h", "help"}:
-        if argv and argv[0] in VERBS:
+        if argv:
             return _dispatch([argv[0], "--help"])
         print(HELP.format(verbs="\n".join(f"  {name:10} {what}" for name, what in VERBS.items())), end="")
         return 0
@@ -111,8 +124,10 @@ def _outside_trouble(problem: Exception) -> str | None:
     if is_out_of_memory(problem):
         what = str(problem).split(". ", maxsplit=1)[0] or "nothing more is free"
         return OUT_OF_MEMORY.format(what=what)
-    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-        return f"the disk is full: {problem.filename or 'nothing more could be written'}"
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC and problem.filename is None:
+        return "the disk is full: nothing more could be written"
+    if isinstance(problem, FileExistsError | NotADirectoryError):
+        return f"{problem.filename} is a file, where a folder is needed; choose another place"
     if isinstance(problem, OSError) and problem.filename is not None:
         return f"{problem.filename}: {problem.strerror}"
     if isinstance(problem, ModuleNotFoundError) and problem.name and not problem.name.startswith("glassgpt"):

@@ -20,16 +20,18 @@ from glassgpt.cli.display import choose_display
 from glassgpt.cli.flags import Parser, add_run_settings, unescape
 from glassgpt.cli.terminal import announce
 from glassgpt.errors import ConfigError, GlassgptError, is_out_of_memory
-from glassgpt.runs import find_run
+from glassgpt.runs import RunFolder, find_run
 from glassgpt.shortcut import most_steps
+from glassgpt.training.orphan import not_outliving_the_launcher
 from glassgpt.training.parallel import my_team
+from glassgpt.training.relaunch import is_restarted, run_of_this_launch, wishes
 from glassgpt.training.signals import ask_to_stop, interrupt_only_once, outlive_the_first
 
 if TYPE_CHECKING:
     from glassgpt.training.events import Event
 
 USAGE = (
-    "[DATA ...] [--preset NAME | --config FILE] [--out DIR] [--resume RUN] [--overwrite | --numbered] "
+    "[DATA ...] [--preset NAME | --config FILE] [--out DIR] [--resume RUN] [--continue | --overwrite | --numbered] "
     "[--SETTING VALUE ...]"
 )
 EXAMPLES = """\
@@ -41,6 +43,7 @@ examples:
   glassgpt train --preset mini_gpt --max-steps 400  a preset, and one setting over it
   glassgpt train --resume runs/book                 go on after Ctrl-C
   glassgpt train --resume runs/book --max-steps 2000  ... and longer than planned
+  glassgpt train book.txt --continue                go on, or begin: the same command after whatever happened
   torchrun --standalone --nproc_per_node=2 -m glassgpt train book.txt
                                                     two processes, or GPUs, share each batch
 
@@ -54,9 +57,11 @@ CLOSED_PIPE = 141  # what a shell reports for a program that a closed pipe ended
 def run(argv: Sequence[str]) -> int:
     """Several processes of one run, started by torchrun, come here all; the first alone is heard."""
     team = my_team()
-    if not team.alone:
-        interrupt_only_once()
-    return _run(argv) if team.leads else _follow(argv)
+    if team.alone:
+        return _run(argv)
+    interrupt_only_once()
+    with not_outliving_the_launcher():
+        return _run(argv) if team.leads else _follow(argv)
 
 
 def _follow(argv: Sequence[str]) -> int:
@@ -75,7 +80,9 @@ def _run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     data = asked.pop("DATA")
     resume, overwrite, numbered = asked.pop("resume"), asked.pop("overwrite"), asked.pop("numbered")
-    preset, file = asked.pop("preset"), asked.pop("config")
+    preset, file, goes_on = asked.pop("preset"), asked.pop("config"), asked.pop("continue")
+    if goes_on and (overwrite or numbered or resume is not None):
+        raise ConfigError("--continue goes on where a run lies, and begins one where none does; give it alone")
     if overwrite and numbered:
         raise ConfigError("--overwrite takes the old run's folder, and --numbered leaves it alone; choose one")
     if data:
@@ -92,6 +99,8 @@ def _run(argv: Sequence[str]) -> int:
         print("default settings; --minutes M makes the most of so much time, --preset NAME takes others")
     if "GLASSGPT_MAX_STEPS" in chosen.origins.values():
         aside(f"GLASSGPT_MAX_STEPS is set: this run takes {chosen.config.training.max_steps} steps and no more")
+    if goes_on or is_restarted():
+        return _show(_train_or_go_on(chosen, asked, numbered=numbered, began=began))
     return _show(_train(chosen, overwrite=overwrite, numbered=numbered, began=began))
 
 
@@ -103,6 +112,7 @@ def _parser() -> Parser:
     parser.add_argument("--preset", metavar="NAME", help="a complete configuration by name; flags go over it")
     parser.add_argument("--config", metavar="FILE", help="a configuration from a YAML file; flags go over it")
     parser.add_argument("--resume", metavar="RUN", nargs="?", const="", help="go on with a run (left out: the newest)")
+    parser.add_argument("--continue", action="store_true", help="go on with the run in --out, or begin it")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds a run")
     parser.add_argument("--numbered", action="store_true", help="where the folder is taken, go to NAME-2, NAME-3, ...")
     add_run_settings(parser)
@@ -118,12 +128,11 @@ def _refuse_beside_resume(**given: Any) -> None:
 def _shortened(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """A run that is made longer under GLASSGPT_MAX_STEPS takes so many more."""
     most = most_steps()
-    if most is None or "max_steps" not in changes:
+    if most is None or not str(changes.get("max_steps")).isdecimal():
         return changes
-    from glassgpt.checkpoint import load_checkpoint
-    from glassgpt.runs import find_checkpoint
+    from glassgpt.recovery import find_state
 
-    reached = load_checkpoint(find_checkpoint(folder)).step
+    reached = find_state(folder).checkpoint.step
     return changes | {"max_steps": min(int(changes["max_steps"]), reached + most)}
 
 
@@ -134,6 +143,24 @@ def _train(chosen: settings.Settings, *, overwrite: bool, numbered: bool, began:
     require_trackers(chosen.config)
     say = announce() if my_team().leads else None
     return train(chosen, overwrite=overwrite, numbered=numbered, say=say, began=began)
+
+
+def _train_or_go_on(
+    chosen: settings.Settings, asked: dict[str, Any], *, numbered: bool, began: float
+) -> Iterator[Event]:
+    """The run that such a command has begun before, or else a new one."""
+    from glassgpt.training.chosen import folder_of
+
+    folder: RunFolder | None = RunFolder(folder_of(chosen.config))
+    changes = {} if is_restarted() else wishes(settings.canonical(asked, place="the command"))
+    if is_restarted():
+        folder = run_of_this_launch(folder_of(chosen.config))
+    if folder is None:  # the launch before did not come as far as to have one
+        return _train(chosen, overwrite=False, numbered=numbered, began=began)
+    if folder.has_state():
+        return _resume(folder.path, changes)
+    chosen = settings.Settings(chosen.config.but(out=str(folder.path)), chosen.origins)
+    return _train(chosen, overwrite=is_restarted(), numbered=False, began=began)
 
 
 def _resume(folder: Path, flags: dict[str, Any]) -> Iterator[Event]:

@@ -10,15 +10,16 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from glassgpt.checkpoint import save_checkpoint
+from glassgpt.checkpoint import Checkpoint, save_checkpoint
 from glassgpt.device import release_memory
-from glassgpt.errors import is_out_of_memory
+from glassgpt.errors import DivergenceError, is_out_of_memory
 from glassgpt.files import write_text
 from glassgpt.settings import to_yaml
 from glassgpt.training.clock import Clock
 from glassgpt.training.events import Evaluated, Event, Note, Sampled, Saved, Stepped
+from glassgpt.training.hindsight import diverged
 from glassgpt.training.metrics import Log, Row
-from glassgpt.training.publish import publish
+from glassgpt.training.publish import FAILED, publish
 from glassgpt.training.run import Run
 from glassgpt.training.samples import FINAL_SAMPLES, SampleFile, write_sample
 from glassgpt.training.step import StepResult
@@ -28,14 +29,34 @@ class Desk:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.writes = run.team.leads
-        if self.writes:
-            self.log = Log(run.folder.log, up_to_step=run.progress.step)
-            self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
-        self.clock = Clock(before=run.progress.seconds)
+        self._open()
+        self.returns = 0  # to an earlier step, from a loss that was no number
         self.loss = 0.0  # of the last step that was heard of
         self.warned_of_step = 0
         self.warned_of_nonsense = False
         self.published: dict[str, Path] = {}  # copies in other places, by the name that they were asked for
+
+    def _open(self) -> None:
+        run = self.run
+        if self.writes:
+            self.log = Log(run.folder.log, up_to_step=run.progress.step)
+            self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
+        self.clock = Clock(before=run.progress.seconds)
+
+    def look_at_log(self) -> Iterator[Note]:
+        """Whether it is the one that the run had when it was saved; what it says then is shown, and nobody's word."""
+        saved = self.run.progress.log_digest
+        if self.writes and saved and saved != self.log.digest:
+            path, step = self.run.folder.log, self.run.progress.step
+            yield Note(text=f"{path} is not what this run wrote up to step {step}: edited, or damaged; kept as it is")
+
+    def go_back(self) -> Iterator[Event]:
+        """To what was saved last; the log and the samples too forget what came after it."""
+        yield from self.run.go_back()
+        self._open()
+        self.returns += 1
+        if self.writes:
+            write_text(self.run.folder.config, to_yaml(self.run.config, self.run.origins))
 
     def take_step(self) -> Iterator[Event]:
         run, progress = self.run, self.run.progress
@@ -93,6 +114,8 @@ class Desk:
 
     def _evaluate(self) -> Evaluated:
         val_loss = self.run.held_out.evaluate(self.run.model).loss
+        if not math.isfinite(val_loss):
+            raise self._diverged(f"the held-out loss is {val_loss}")
         train_loss, is_best = self.run.progress.add_evaluation(val_loss)
         return Evaluated(step=self.run.progress.step, train_loss=train_loss, val_loss=val_loss,
                          floor=self.run.held_out.floor, is_best=is_best)  # fmt: skip
@@ -146,18 +169,41 @@ class Desk:
         self.samples.write(step, text)
         yield Sampled(step=step, text=text)
 
+    def _diverged(self, what: str) -> DivergenceError:
+        step = self.run.progress.step
+        return diverged(f"after step {step}: {what}", self.run.trainer.circumstances)
+
+    def _refuse_no_numbers(self) -> None:
+        """What is on the disk is finite; all processes hold the same weights, and so decide alike."""
+        if not self.run.trainer.holds_numbers():
+            raise self._diverged("weights that are no numbers, which are not saved")
+
+    def _checkpoint(self, *, with_optimizer: bool) -> Checkpoint:
+        self.run.progress.log_digest = self.log.digest
+        return self.run.checkpoint(with_optimizer=with_optimizer)
+
     def _save_best(self) -> Iterator[Saved | Note]:
+        self._refuse_no_numbers()
         if self.writes:
-            save_checkpoint(self.run.folder.best, self.run.checkpoint(with_optimizer=False))
+            save_checkpoint(self.run.folder.best, self._checkpoint(with_optimizer=False))
             yield Saved(step=self.run.progress.step, path=self.run.folder.best)
             yield from self._publish(logs=False)
 
     def save_last(self) -> Iterator[Saved]:
+        self.save_state()
+        if self.writes:
+            yield Saved(step=self.run.progress.step, path=self.run.folder.last)
+
+    def save_state(self) -> None:
         self._hear_losses()  # before weights are trusted that may have gone nowhere
+        self._refuse_no_numbers()
         self.run.progress.seconds = self.clock.seconds()
         if self.writes:
-            save_checkpoint(self.run.folder.last, self.run.checkpoint(with_optimizer=True))
-            yield Saved(step=self.run.progress.step, path=self.run.folder.last)
+            self.log.sync()
+            self.samples.sync()
+            keep = self.run.folder.previous if self.run.last_is_whole else None
+            save_checkpoint(self.run.folder.last, self._checkpoint(with_optimizer=True), keep=keep)
+            self.run.last_is_whole = True
 
     def publish_log(self) -> Iterator[Note]:
         """Once, when the run ends or stops; the best checkpoint is published whenever there is a better one."""
@@ -169,7 +215,7 @@ class Desk:
         copies, lines = publish(places, self.run.folder)
         news = not self.published.keys() >= set(places)  # said once, not at every evaluation
         self.published |= {str(copy): copy for copy in copies}
-        yield from (Note(text=line) for line in lines if news)
+        yield from (Note(text=line) for line in lines if news or FAILED in line)
 
 
 def _check_first_loss(loss: float, run: Run) -> Iterator[Note]:

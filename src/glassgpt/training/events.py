@@ -88,4 +88,12 @@ class Finished:
     files: Mapping[str, Path]  # what was left where: "best", "last", "log", "samples", and published copies
 
 
-Event = Note | Started | Stepped | Evaluated | Sampled | Saved | Stopped | Finished
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """A run that should go on, and was finished before."""
+
+    folder: Path
+    steps: int
+
+
+Event = Note | Started | Stepped | Evaluated | Sampled | Saved | Stopped | Finished | Over

@@ -16,15 +16,18 @@ from torch import Tensor
 from glassgpt.errors import DivergenceError
 
 MOST_UNREAD = 100  # a run that is lost should end, even if nobody asks
+MOST_SKIPPED = 100  # one behind the other; a loss scaler has come down from 65,536 to nothing in fewer
 
 
 class Hindsight:
-    def __init__(self, learning_rate: float, *, at_once: bool, scaled: bool) -> None:
-        """`at_once`: nobody is kept waiting, so each step is looked at before it changes anything.
+    def __init__(self, circumstances: str, *, at_once: bool, scaled: bool) -> None:
+        """`circumstances` are said when a step has met no number. `at_once`: nobody is kept waiting, so each step is
+        looked at before it changes anything.
 
         `scaled`: a loss scaler is at work, and skips single steps by design, until it has found a scale that fits.
         """
-        self.learning_rate, self.at_once, self.scaled = learning_rate, at_once, scaled
+        self.circumstances, self.at_once, self.scaled = circumstances, at_once, scaled
+        self._skipped = 0  # steps without a number, one behind the other
         self._unread: list[tuple[int, Tensor, Tensor]] = []
         self._losses: list[float] = []
         self._lost: Tensor | None = None
@@ -57,8 +60,13 @@ class Hindsight:
                 self._losses.append(loss)
 
     def _look_at(self, step: int, loss: float, norm: float) -> None:
-        if not self.scaled and not math.isfinite(loss + norm):
-            raise DivergenceError(
-                f"step {step + 1}: loss={loss:.4g}, gradient norm={norm:.4g}; nothing was changed by it. "
-                f"Lower --learning-rate (now {self.learning_rate}), or try --precision fp32"
-            )
+        self._skipped = 0 if math.isfinite(loss + norm) else self._skipped + 1
+        if self._skipped > (MOST_SKIPPED if self.scaled else 0):
+            raise diverged(f"step {step + 1}: loss={loss:.4g}, gradient norm={norm:.4g}", self.circumstances)
+
+
+def diverged(what: str, circumstances: str) -> DivergenceError:
+    return DivergenceError(
+        f"{what}; nothing was changed by it ({circumstances}). Lower --learning-rate, or try --precision fp32; "
+        f"or go on from what was saved last, at half the rate: --resume RUN --on-divergence back"
+    )

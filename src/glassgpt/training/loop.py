@@ -2,7 +2,7 @@
 
     for event in train(settings): ...     # the terminal draws them; `glassgpt.train` only waits for the last
 
-What a step does is in `step.py`, what is due after it in `desk.py`, and what stands ready before the first in `run.py`.
+What a step does is in `step.py`, what is due after it in `desk.py`, what stands ready before the first in `setup.py`.
 Of several processes (`parallel.py`) the first tells the story; the others yield its last event only.
 """
 
@@ -17,16 +17,21 @@ from typing import Any
 
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.device import switched_on
-from glassgpt.errors import RunError
+from glassgpt.errors import DivergenceError, RunError
 from glassgpt.files import write_text
-from glassgpt.runs import RunFolder, claim, find_run, reserved
+from glassgpt.recovery import find_state, resumable
+from glassgpt.runs import RunFolder, claim, reserved
 from glassgpt.settings import Settings, to_yaml
 from glassgpt.training.chosen import digest_of, folder_of, settle
 from glassgpt.training.desk import Desk
-from glassgpt.training.events import Event, Finished, Note, Started, Stopped
+from glassgpt.training.events import Event, Finished, Note, Over, Started, Stopped
 from glassgpt.training.parallel import Team, assembled, my_team
-from glassgpt.training.run import Run, new_run, resumed_run
+from glassgpt.training.relaunch import remember_launch
+from glassgpt.training.run import Run
+from glassgpt.training.setup import new_run, resumed_run
 from glassgpt.training.signals import Interrupts
+
+MOST_RETURNS = 10  # then the learning rate was halved to a thousandth, and it is not the rate
 
 
 def train(
@@ -59,26 +64,24 @@ def train(
             if team.leads:
                 path = held.enter_context(reserved(path, overwrite=overwrite, numbered=numbered)).path
         run.move_to(RunFolder(Path(team.as_leader_says(str(path)))))
+        if team.leads:
+            remember_launch(run.folder)
         yield from _go(run)
 
 
 def resume(path: str | Path, changes: Mapping[str, Any], *, say: Watcher | None = None) -> Iterator[Event]:
     """Go on where a run stopped: with the bits it would have had, had it not stopped."""
-    folder, team = RunFolder(find_run(path)), my_team()
-    if not folder.path.is_dir() or not folder.last.is_file():
-        raise RunError(f"{path} cannot be resumed: it is no run folder with a {folder.last.name}")
+    folder, team = resumable(path), my_team()
     with assembled(team), ExitStack() as held:
         with team.same_fate():
             if team.leads:
                 held.enter_context(folder.lock())
         with team.same_fate():
-            run = resumed_run(folder, changes, team, say)
-        if run.progress.step >= run.config.training.max_steps:
-            yield Note(
-                text=f"{folder.path} is finished: {run.progress.step} steps; --max-steps with a larger number goes on"
-            )
-            return
-        yield from _go(run)
+            found = find_state(path)
+            run = resumed_run(folder, found, changes, team, say)
+            if run.is_over:
+                run.refuse_changes(found.checkpoint.settings)
+        yield from _go(run) if not run.is_over else _already_over(run)
 
 
 def _go(run: Run) -> Iterator[Event]:
@@ -97,15 +100,33 @@ def _story(run: Run) -> Iterator[Event]:
             yield Note(text=line)
         yield _started(run)
         desk, stop = Desk(run), 0
-        while run.progress.step < run.config.training.max_steps and not (stop := run.team.largest(interrupts.number)):
-            yield from desk.take_step()
-        if run.progress.step < run.config.training.max_steps:
+        yield from desk.look_at_log()
+        if run.progress.step == 0:  # from its first moment on, whatever happens, there is a state to go on from
+            desk.save_state()
+        while not run.is_over and not (stop := run.team.largest(interrupts.number)):
+            try:
+                yield from desk.take_step()
+            except DivergenceError as problem:
+                if run.config.training.on_divergence == "stop" or desk.returns == MOST_RETURNS:
+                    raise
+                yield Note(text=str(problem))
+                yield from desk.go_back()
+        if not run.is_over:
             interrupts.number = stop  # of whichever process: torchrun will soon send one to the others too
             yield from desk.save_last()
             yield from desk.publish_log()
             yield Stopped(step=run.progress.step, folder=run.folder.path, signal=signal.Signals(stop).name)
         else:
             yield from _finish(desk)
+
+
+def _already_over(run: Run) -> Iterator[Event]:
+    """Nothing is to be done, but for what a process did not live to do after the last step."""
+    logs = [Path(place) for place in run.config.publish if place.endswith(".csv")]
+    if any(not log.is_file() or log.read_bytes() != run.folder.log.read_bytes() for log in logs):
+        yield from Desk(run).publish_log()
+    if run.team.leads:
+        yield Over(folder=run.folder.path, steps=run.progress.step)
 
 
 def _many(team: Team) -> Iterator[str]:

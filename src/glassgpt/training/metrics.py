@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from glassgpt.files import write_text
+from glassgpt.files import append_text, sync_file, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +42,41 @@ class Log:
     def __init__(self, path: Path, *, up_to_step: int) -> None:
         """Continue after `up_to_step`: later rows, or half a row, were written by a run that did not live to save."""
         self._path = path
-        write_text(path, "".join(_line(row) for row in [list(COLUMNS), *rows_up_to(path, up_to_step)]))
+        rows = rows_up_to(path, up_to_step)
+        write_text(path, "".join(_line(row) for row in [list(COLUMNS), *rows]))
+        self._digest = hashlib.sha256()
+        for row in rows:
+            self._digest.update(_lasting(row))
 
     def write(self, row: Row) -> None:
         cells = ["" if value is None else _cell(value) for value in asdict(row).values()]
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_line(cells))
+        append_text(self._path, _line(cells))
+        self._digest.update(_lasting(cells))
+
+    @property
+    def digest(self) -> str:
+        """Of all that is the same in every repetition; a checkpoint keeps it, and a resumed run looks whether it fits.
+
+        What was written is meant, and not what a disk has made of it since.
+        """
+        return self._digest.hexdigest()
+
+    def sync(self) -> None:
+        """Before a checkpoint: what a resumed run will not measure again should outlive the power too."""
+        sync_file(self._path)
 
 
 def rows_up_to(path: Path, step: int) -> list[list[str]]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        lines = (line for line in file if "\0" not in line)  # which a power loss may leave, and Python 3.10 refuses
+        rows = list(csv.reader(lines))[1:]
     return [row for row in rows if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) <= step]
+
+
+def _lasting(cells: list[str]) -> bytes:
+    return _line([cell for name, cell in zip(COLUMNS, cells, strict=True) if name not in TIME_COLUMNS]).encode()
 
 
 def _line(cells: list[str]) -> str:
@@ -77,11 +99,12 @@ class Progress:
     best_step: int = 0
     loss_sum: float = 0.0  # of the training batches since the last evaluation
     loss_count: int = 0
+    log_digest: str = ""  # of the log up to this step
     history: list[list[float]] = field(default_factory=list)  # [step, train loss, val loss] of each evaluation
 
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, Any]) -> Progress:
-        return cls(**{column.name: metrics[column.name] for column in fields(cls)})
+        return cls(**{column.name: metrics[column.name] for column in fields(cls) if column.name in metrics})
 
     def to_metrics(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,7 +117,7 @@ class Progress:
         """The mean training loss since the last evaluation, and whether this one is the best so far."""
         train_loss = self.loss_sum / max(1, self.loss_count)
         self.loss_sum, self.loss_count = 0.0, 0
-        self.history.append([self.step, train_loss, val_loss])
+        self.history.append([float(self.step), train_loss, val_loss])  # as it is read back
         is_best = self.best_val_loss is None or val_loss < self.best_val_loss
         if is_best:
             self.best_val_loss, self.best_step = val_loss, self.step

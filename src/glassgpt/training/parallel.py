@@ -161,10 +161,16 @@ def assembled(team: Team) -> Iterator[None]:
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     with_cards = torch.cuda.is_available() and distributed.is_nccl_available()
     with _in_touch():  # flags are tensors of the processor, and travel by gloo, wherever the model lies
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if with_cards else "gloo", timeout=PATIENCE)
+        store, rank, world_size = next(rendezvous("env://", timeout=PATIENCE))
+        # torchrun restarts its processes with the store of those that died, and gloo would find their addresses there.
+        start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        store = distributed.PrefixStore(start, store)  # type: ignore[attr-defined]
+        backends = "cpu:gloo,cuda:nccl" if with_cards else "gloo"
+        distributed.init_process_group(backends, store=store, rank=rank, world_size=world_size, timeout=PATIENCE)
     try:
         yield
     finally:

@@ -13,6 +13,8 @@ from glassgpt.checkpoint import load_checkpoint, save_checkpoint
 from glassgpt.files import write_atomically
 from glassgpt.runs import RunFolder
 
+FAILED = "could not be written"
+
 
 def publish(places: Sequence[str], folder: RunFolder) -> tuple[list[Path], list[str]]:
     """Where copies lie now, and what there is to say, one line for each place."""
@@ -23,7 +25,7 @@ def publish(places: Sequence[str], folder: RunFolder) -> tuple[list[Path], list[
         try:
             _copy(place, folder)
         except OSError as problem:
-            lines.append(f"{place} could not be written ({problem.strerror or problem}); {folder.path} holds it all")
+            lines.append(f"{place} {FAILED} ({problem.strerror or problem}); {folder.path} holds it all")
         else:
             copies.append(place)
             lines.append(f"{said} {place}")

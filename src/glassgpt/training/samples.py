@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glassgpt.config import SamplingConfig
 from glassgpt.data.tales import BEFORE, SEPARATOR
-from glassgpt.files import write_text
+from glassgpt.files import append_text, sync_file, write_text
 from glassgpt.sampling.generate import write
 from glassgpt.sampling.reader import inference
 from glassgpt.training.run import Run
@@ -39,10 +39,15 @@ class SampleFile:
     def __init__(self, path: Path, *, up_to_step: int) -> None:
         """Later samples were written by a run that did not live to save; they will be written again."""
         self._path = path
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        written = path.read_bytes() if path.is_file() else b""
+        written, _, _ = written.partition(b"\0")  # what a power loss makes of bytes that were not synced
+        whole_lines = written[: written.rfind(b"\n") + 1]  # a heading or a character may be half there
+        before = whole_lines.decode("utf-8", "replace")
         later = (match.start() for match in HEADING.finditer(before) if int(match[1]) > up_to_step)
         write_text(path, before[: next(later, len(before))])
 
     def write(self, step: int, text: str) -> None:
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(f"=== step {step} ===\n{text}\n\n")
+        append_text(self._path, f"=== step {step} ===\n{text}\n\n")
+
+    def sync(self) -> None:
+        sync_file(self._path)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,8 +55,13 @@ class Trainer:
     _compiled_works: bool = False
 
     def __post_init__(self) -> None:
-        rate, late = self.config.learning_rate, self.machine.lags_behind
-        self._hindsight = Hindsight(rate, at_once=not late, scaled=self.scaler is not None)
+        late = self.machine.lags_behind
+        self._hindsight = Hindsight(self.circumstances, at_once=not late, scaled=self.scaler is not None)
+
+    @property
+    def circumstances(self) -> str:
+        """What a person could change, when a loss is no number."""
+        return f"learning_rate={self.config.learning_rate:.4g}, precision={self.machine.precision}"
 
     def take_step(self, step: int) -> StepResult:
         """Step number `step`, counted from 0."""
@@ -84,6 +89,16 @@ class Trainer:
         if self.scaler is not None and scale:
             self.scaler.load_state_dict(scale)
         self.optimizers.load_state({name: value for name, value in memory.items() if not name.startswith(SCALER)})
+
+    def anew(self, config: TrainingConfig, memory: Mapping[str, Tensor]) -> Trainer:
+        """Another trainer of the same model, with other learning rates and what was remembered at another step."""
+        trainer = replace(self, config=config, optimizers=Optimizers(self.model, config))
+        trainer.remember(memory)
+        return trainer
+
+    def holds_numbers(self) -> bool:
+        """Whether all weights are finite: an optimizer can bring them to infinity by steps that were finite."""
+        return bool(torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).all())
 
     @property
     def pieces(self) -> int:
