@@ -207,6 +207,27 @@ def test_a_mistake_of_the_second_process_alone_is_told_by_the_first(text: Path, 
 
 
 @pytest.mark.slow
+def test_a_loss_that_is_no_number_in_one_process_stops_both_before_anything_moves(text: Path, tmp_path: Path) -> None:
+    prelude = """
+import os
+from glassgpt.training.step import Trainer
+real = Trainer._gradients
+def gradients(trainer, step, micro):
+    loss = real(trainer, step, micro)
+    if step == 9 and os.environ["RANK"] == "1":
+        next(trainer.model.parameters()).grad[0, 0] = float("nan")
+    return loss
+Trainer._gradients = gradients
+"""
+    pair = Pair(words(text, tmp_path / "run", save_every=9), prelude=prelude)
+    (code, _, problem), (other_code, heard, silence) = pair.end()
+    assert (code, other_code, heard, silence) == (2, 2, "", "")
+    assert problem.startswith("glassgpt: step 10: loss=")
+    assert "gradient norm=nan; nothing was changed by it" in problem
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").step == 9
+
+
+@pytest.mark.slow
 def test_who_is_killed_leaves_nobody_waiting(text: Path, tmp_path: Path) -> None:
     pair = Pair(words(text, tmp_path / "run", max_steps=100000))
     pair.hear("step      3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -220,3 +221,27 @@ def test_weights_that_are_no_numbers_are_not_saved(
     with pytest.raises(DivergenceError, match=r"after step 8: "):
         list(begin(whole.parent / "text.txt", tmp_path / "run", eval_every=100))
     assert find_state(tmp_path / "run").checkpoint.step == 4
+
+
+def test_another_tokenizer_is_told_from_another_text(tmp_path: Path) -> None:
+    text, own = tmp_path / "text.txt", tmp_path / "own.json"
+    text.write_text("".join(f"{n} and {n * n}, " for n in range(230)), encoding="utf-8")
+    list(begin(text, tmp_path / "run", tokenizer=str(own)))
+    before = own.read_bytes()
+    own.unlink()
+    assert "own.json was missing, and is written again" in notes(list(resume(tmp_path / "run", {"max_steps": 13})))
+    assert own.read_bytes() == before
+    content = json.loads(before)
+    vocabulary = content["model"]["vocab"]
+    vocabulary["0"], vocabulary["1"] = vocabulary["1"], vocabulary["0"]
+    own.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(RunError, match=r"its tokenizer is not the one that this run began with \(digest \w+ now, \w+"):
+        list(resume(tmp_path / "run", {"max_steps": 14}))
+
+
+def test_circumstances_that_change_the_last_digits_are_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "1.2.3")
+    told = notes(list(resume(run, {"max_steps": 13, "save_every": 5})))
+    assert f"torch was {then} and is now 1.2.3" in told
+    assert "save_every was 4 and is now 5" in told

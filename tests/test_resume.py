@@ -138,7 +138,9 @@ def test_other_text_is_refused(text: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     list(begin(mine, folder, max_steps=5))
     mine.write_bytes(text.read_bytes().replace(b"and", b"adn"))
-    with pytest.raises(RunError, match="not the one that this run began with"):
+    with pytest.raises(
+        RunError, match=r"mine\.txt: it is not the text that this run began with \(digest \w+ now, \w+ then\)"
+    ):
         list(resume(folder, {"max_steps": 10}))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from glassgpt.checkpoint import Checkpoint, load_weights, weights_of
 from glassgpt.config import RunConfig
 from glassgpt.data.prepare import Prepared
@@ -28,6 +30,13 @@ from glassgpt.training.metrics import Progress
 from glassgpt.training.parallel import Team
 from glassgpt.training.schedule import window_length
 from glassgpt.training.step import Trainer
+
+CIRCUMSTANCES = "circumstances"
+
+
+def circumstances(team: Team) -> dict[str, str]:
+    """What is no setting and yet decides the last bits of a result."""
+    return {"torch": torch.__version__, "the number of processes": str(team.world_size)}
 
 
 @dataclass(kw_only=True)
@@ -137,7 +146,8 @@ class Run:
             settings=flat(self.config),
             origins=self.origins,
             metrics=self.progress.to_metrics()
-            | {"floor": self.held_out.floor, "data_digest": digest_of(self.prepared)},
+            | {"floor": self.held_out.floor, "data_digest": digest_of(self.prepared)}
+            | {CIRCUMSTANCES: circumstances(self.team)},
             weights=weights_of(self.model),
             optimizer=self.trainer.memory() if with_optimizer else {},
         )

@@ -13,7 +13,7 @@ from typing import Any
 from glassgpt.checkpoint import Checkpoint, load_weights
 from glassgpt.config import RunConfig
 from glassgpt.data.batches import piece_size
-from glassgpt.data.prepare import Prepared
+from glassgpt.data.prepare import NO_FILES, Prepared
 from glassgpt.data.prepare import Progress as Watcher
 from glassgpt.device import Machine, choose_machine
 from glassgpt.errors import RunError
@@ -22,13 +22,14 @@ from glassgpt.model.build import build
 from glassgpt.recovery import Found
 from glassgpt.runs import RunFolder
 from glassgpt.settings import Settings, assemble, flat
+from glassgpt.text.store import save_tokenizer
 from glassgpt.training.chosen import digest_of, held_out_of, prepare_data, resolve_measured
 from glassgpt.training.compiling import compiled_if_it_pays
 from glassgpt.training.deadline import Deadline
 from glassgpt.training.metrics import Progress
 from glassgpt.training.parallel import Team
 from glassgpt.training.planning import planned
-from glassgpt.training.run import Run
+from glassgpt.training.run import CIRCUMSTANCES, Run, circumstances
 from glassgpt.training.step import trainer_of
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
@@ -66,12 +67,11 @@ def resumed_run(folder: RunFolder, found: Found, changes: Mapping[str, Any], tea
     # A run is where it lies: a folder that was renamed or copied is resumed in its new place.
     config = _for_all(_changed(saved, changes, notes).but(out=str(folder.path)), team)
     _refuse_uneven(config, team)
+    if team.leads:
+        notes += _restored_tokenizer(saved, config)
     prepared = team.leader_first(lambda: prepare_data(config, say))
-    if digest_of(prepared) != saved.metrics["data_digest"]:
-        raise RunError(
-            f"the text is not the one that this run began with (digest {digest_of(prepared)[:12]} now, "
-            f"{str(saved.metrics['data_digest'])[:12]} then); start a new run with --out"
-        )
+    _refuse_other_text(saved, prepared)
+    notes += _other_circumstances(saved, team)
     machine = _machine_of(config, team)
     model = build(saved.model_config, seed=config.training.seed)
     load_weights(model, saved.weights)
@@ -84,6 +84,38 @@ def resumed_run(folder: RunFolder, found: Found, changes: Mapping[str, Any], tea
     run.notes += notes
     run.last_is_whole = found.path == folder.last
     return run
+
+
+def _restored_tokenizer(saved: Checkpoint, config: RunConfig) -> list[str]:
+    """A tokenizer.json that is gone would be learned anew, and perhaps be another: the checkpoint has it."""
+    path = Path(config.data.tokenizer).expanduser()
+    if config.data.tokenizer in NO_FILES or path.exists():
+        return []
+    save_tokenizer(saved.tokenizer(), path)
+    return [f"{path} was missing, and is written again, as the checkpoint has it"]
+
+
+def _refuse_other_text(saved: Checkpoint, prepared: Prepared) -> None:
+    """What a run reads is what it began with: the same names may have another content by now."""
+    if digest_of(prepared) == saved.metrics["data_digest"]:
+        return
+    now, then = prepared.tokenizer.digest, saved.tokenizer().digest
+    if now != then:
+        what = f"its tokenizer is not the one that this run began with (digest {now[:12]} now, {then[:12]} then)"
+    else:
+        now, then = digest_of(prepared)[:12], str(saved.metrics["data_digest"])[:12]
+        what = f"it is not the text that this run began with (digest {now} now, {then} then)"
+    raise RunError(f"{' '.join(prepared.source.specs)}: {what}; bring the old one back, or start a new run with --out")
+
+
+def _other_circumstances(saved: Checkpoint, team: Team) -> list[str]:
+    """What is no setting, and changes the last digits of sums: with it, no other run goes on, but no equal one."""
+    then, now = saved.metrics.get(CIRCUMSTANCES, {}), circumstances(team)
+    return [
+        f"{name} was {then[name]} and is now {now[name]}: results may differ in their last digits from here on"
+        for name in now
+        if name in then and then[name] != now[name]
+    ]
 
 
 def _refuse_uneven(config: RunConfig, team: Team) -> None:
