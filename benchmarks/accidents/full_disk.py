@@ -29,7 +29,9 @@ from glassgpt.files import drafts_in
 from glassgpt.recovery import find_state
 
 PAGE = 4096
-SAID = re.compile(r"glassgpt: \S*last\.safetensors: .*it needs ([\d,]+) bytes, and ([\d,]+) (?:bytes )?are free\n")
+SAID = re.compile(
+    r"glassgpt: \S*last\.safetensors: .*it needs ([\d,]+) bytes, and ([\d,]+) (?:bytes )?are free; make room.*\n"
+)
 STATES_STEP = 4  # the run ends with step 6, and the state of that one is larger by some bytes of its history
 
 

@@ -6,7 +6,6 @@ so the help answers at once, before torch is in memory.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import glassgpt
 from glassgpt.errors import ConfigError, GlassgptError, did_you_mean, is_out_of_memory
+from glassgpt.files import NO_ROOM
 from glassgpt.training.signals import EndedBySignals
 
 VERBS = {
@@ -124,8 +124,9 @@ def _outside_trouble(problem: Exception) -> str | None:
     if is_out_of_memory(problem):
         what = str(problem).split(". ", maxsplit=1)[0] or "nothing more is free"
         return OUT_OF_MEMORY.format(what=what)
-    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC and problem.filename is None:
-        return "the disk is full: nothing more could be written"
+    if isinstance(problem, OSError) and problem.errno in NO_ROOM:
+        what = f"{problem.filename}: {problem.strerror}" if problem.filename else "the disk is full"
+        return f"{what}; make room and go on, a run with --resume: what was saved before stands"
     if isinstance(problem, FileExistsError | NotADirectoryError):
         return f"{problem.filename} is a file, where a folder is needed; choose another place"
     if isinstance(problem, OSError) and problem.filename is not None:
