@@ -85,6 +85,7 @@ def attempt(kind: str, path: Path) -> dict[str, Any]:
 
     executed.clear()
     gc.collect()
+    gc.freeze()  # what is left will stay, and need not be looked at each time
     trim(0)  # what was freed goes back to the system: it would hide what this file takes
     before = memory_bytes("VmRSS", forget=True)
     began = time.perf_counter()
