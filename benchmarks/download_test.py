@@ -187,16 +187,15 @@ def promises(outcomes: Sequence[Outcome], seed: int) -> list[dict[str, Any]]:
     resumable = [outcome for outcome in outcomes if outcome.resumable]
     seconds = round(sum(outcome.seconds for outcome in outcomes), 1)
     rows = (
-        ("bad downloads accepted", [not outcome.accepted for outcome in outcomes], "{failed} of {tried}"),
-        ("bad downloads told in one line, or mended at once", [not outcome.untold for outcome in outcomes], ""),
-        ("then, from the good server, completed with the right bytes", [one.completed for one in outcomes], ""),
-        ("of these, kept beginnings that were gone on from", [outcome.resumed for outcome in resumable], ""),
+        ("bad downloads: not accepted", [not outcome.accepted for outcome in outcomes]),
+        ("bad downloads told in one line, or mended at once", [not outcome.untold for outcome in outcomes]),
+        ("then, from the good server, completed with the right bytes", [one.completed for one in outcomes]),
+        ("of these, kept beginnings that were gone on from", [outcome.resumed for outcome in resumable]),
     )
     return [
-        {"promise": what, "figure": (shape or "{held} of {tried}").format(held=sum(held), failed=len(held) - sum(held),
-                                                                        tried=len(held)),
+        {"promise": what, "figure": f"{sum(held)} of {len(held)}",
          "tried": len(held), "failed": len(held) - sum(held), "seed": seed, "seconds": seconds}
-        for what, held, shape in rows
+        for what, held in rows
     ]  # fmt: skip
 
 

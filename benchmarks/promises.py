@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import machine
 
-
 FEW = 20
 
 
@@ -37,7 +36,7 @@ class Promise:
 
 
 def bound(tried: int, failed: int) -> str:
-    """`bound(200, 0) == "1.5 %"`: how often it may fail at most, where it never did; of a few trials nothing is said."""
+    """`bound(200, 0) == "1.5 %"`: how often it may fail at most, where it never did; a few trials say nothing."""
     return "" if failed or tried < FEW else f"{300 / tried:.2g} %"
 
 

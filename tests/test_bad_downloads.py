@@ -71,7 +71,7 @@ def test_without_the_digest_bad_downloads_are_accepted(program: Any, monkeypatch
         return path.is_file() and path.stat().st_size == remote.size_bytes
 
     monkeypatch.setattr(download, "_is_whole", by_its_size)
-    assert "bad downloads accepted" in broken(program, "a byte changed", "a web page of the right length")
+    assert "bad downloads: not accepted" in broken(program, "a byte changed", "a web page of the right length")
 
 
 def test_without_the_size_what_never_ends_is_read_for_ever(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
