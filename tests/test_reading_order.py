@@ -29,7 +29,7 @@ ORDER = """
 
     device plainpickle tensorfile torchfile plausible checkpoint recovery
 
-    sampling.filters sampling.reader sampling.generate sampling.price
+    sampling.filters sampling.reader sampling.generate sampling.price sampling.embeddings sampling.trace
 
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
     training.parallel training.step training.evaluate training.metrics training.clock training.signals training.orphan
