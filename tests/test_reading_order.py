@@ -38,13 +38,13 @@ ORDER = """
 
     lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms
     lab.bench lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study
-    lab.stopping lab.trial lab.sweep_plot lab.sweep
+    lab.stopping lab.trial lab.sweep_plot lab.sweep lab.page
 
     library glassgpt
 
-    cli.terminal cli.chosen cli.flags cli.display
+    cli.terminal cli.chosen cli.flags cli.display cli.views
     cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.profile cli.bench cli.data cli.tokenizer cli.sweep
-    cli.doctor cli.main cli.doors __main__
+    cli.inspect cli.doctor cli.main cli.doors __main__
 """
 READING_ORDER = ORDER.split()
 EMPTY = {"text", "data", "model", "sampling", "training", "lab", "cli"}  # packages whose __init__ stays empty
@@ -146,7 +146,8 @@ def test_the_package_and_its_help_load_nothing_heavy(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["train", "sample", "eval", "info", "bigram", "plot", "bench", "data", "tokenizer", "sweep", "doctor"]
+    "verb",
+    ["train", "sample", "eval", "inspect", "info", "bigram", "plot", "bench", "data", "tokenizer", "sweep", "doctor"],
 )
 def test_the_help_of_a_verb_does_not_load_torch(verb: str) -> None:
     assert "torch" not in modules_after(f"from glassgpt.cli.main import main; main(['{verb}', '--help'])")

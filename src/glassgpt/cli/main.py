@@ -21,6 +21,7 @@ VERBS = {
     "train": "train a model on your text, or on the built-in stories",
     "sample": "let a model write",
     "eval": "measure a model, beside what else reaches on the same text",
+    "inspect": "look inside a model while it reads a text",
     "info": "what a run or a checkpoint is",
     "bigram": "from the bigram model to the GPT, step by step",
     "plot": "draw the curves of runs",
