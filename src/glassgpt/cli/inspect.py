@@ -34,7 +34,11 @@ examples:
 
 Layers, heads and positions count from 1. A text that is longer than the model's context is read at its end.
 """
-MAP_LEGEND = "attention: rows look, columns are looked at ({full} all, {half} a quarter, {low} a sixteenth)"
+LONGEST_NAME = 200  # what is longer is a text; systems refuse to look for such a file
+MAP_LEGEND = "attention: rows look, columns are looked at ({full} all, {quarter} a quarter, {little} a sixteenth)"
+
+LENS_LEGEND = "what each layer would say to come next, if the model ended there (the last row is its prediction)"
+NORMS_LEGEND = "the length of the tokens' vectors behind each layer: the mean, and along the text"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -84,15 +88,20 @@ def _run_and_text(first: str | None, second: str | None) -> tuple[str | None, st
         raise ConfigError('TEXT is missing: what the model should read, such as "Once upon a time"')
     if second is None and _is_run(first):
         raise ConfigError(f'TEXT is missing: {first} is a run; what should it read? Such as: inspect {first} "The"')
+    if second is None and len(first) <= LONGEST_NAME and first.isprintable() and Path(first).is_file():
+        raise ConfigError(f"{first} is a file, and TEXT is what the model reads; of a file: inspect - < {first}")
     run, text = (None, first) if second is None else (first, second)
     return run, chosen_text("-").replace("\r\n", "\n") if text == "-" else unescape(text)
 
 
 def _is_run(word: str) -> bool:
-    try:
-        return bool(find_run(word))
-    except (RunError, OSError, ValueError):  # a long text is no name of a file
+    if len(word) > LONGEST_NAME or not word.isprintable():
         return False
+    try:
+        path = find_run(word)
+    except RunError:
+        return False
+    return path.is_dir() or path.suffix in {".safetensors", ".pt"}
 
 
 def _chosen(asked: dict[str, Any], seen: Trace) -> dict[str, int | None]:
@@ -128,7 +137,7 @@ def views_of(found: Found, seen: Trace, chosen: dict[str, int | None], surface: 
     place = len(seen.tokens) - 1 if chosen["position"] is None else chosen["position"]
     average = "" if seen.mean_bits is None else f", {seen.mean_bits:.2f} bits each on average"
     name = f"{run_name_of(found.path)}, step {found.checkpoint.step:,}"
-    yield f"{name}: {counted(len(seen.tokens), 'token')}{average}"
+    yield from surface.words(f"{name}: {counted(len(seen.tokens), 'token')}{average}")
     yield ""
     yield from views.coloured_text(seen, surface)
     if chosen["position"] is None:
@@ -138,7 +147,8 @@ def views_of(found: Found, seen: Trace, chosen: dict[str, int | None], surface: 
     if not seen.attention:
         return
     yield ""
-    yield MAP_LEGEND.format(full=surface.shade(1), half=surface.shade(1 / 4), low=surface.shade(1 / 16))
+    legend = MAP_LEGEND.format(full=surface.shade(1), quarter=surface.shade(1 / 4), little=surface.shade(1 / 16))
+    yield from surface.words(legend)
     yield ""
     maps = list(_maps(seen, chosen))
     if len(maps) == 1:
@@ -148,10 +158,10 @@ def views_of(found: Found, seen: Trace, chosen: dict[str, int | None], surface: 
     else:
         for layer in dict.fromkeys(name.split(",")[0] for name, _ in maps):  # a new line of maps for each layer
             yield from views.small_maps([each for each in maps if each[0].startswith(f"{layer},")], surface)
-    yield "what each layer would say to come next, if the model ended there (the last row is its prediction)"
+    yield from surface.words(LENS_LEGEND)
     yield from views.lens_table(seen, place, surface)
     yield ""
-    yield "the length of the tokens' vectors behind each layer: the mean, and along the text"
+    yield from surface.words(NORMS_LEGEND)
     yield from views.norm_lines(seen, place, surface)
 
 

@@ -7,6 +7,7 @@ says which. Pages for a browser are made elsewhere (`lab/page.py`); `inspect.py`
 from __future__ import annotations
 
 import math
+import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from glassgpt.sampling.trace import Guess, Numbers, Told, Trace
 
 BLOCKS, ASCII = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
-NAME_WIDTH, CELL_WIDTH, LABEL_WIDTH = 10, 9, 10
+NAME_WIDTH, LABEL_WIDTH = 10, 10
+NARROW, WIDE = 3, 8  # a token's name in a cell of the lens: as wide as the longest, between these
 MOST_ROWS = 40  # tokens in the table, unless one was asked for
 SMALL_MAP = 16  # cells along a side of a small map; larger ones show the largest weight of each patch
 BACKGROUNDS = ((0.5, 194), (0.2, 229), (0.05, 222), (0.01, 215), (0.0, 209))  # from expected to surprising
@@ -50,6 +52,10 @@ class Surface:
                 break
             kept, used = kept + character, used + step
         return kept + " " * (width - used)
+
+    def words(self, sentence: str) -> list[str]:
+        """A sentence in as many lines as it takes."""
+        return textwrap.wrap(sentence, self.width)
 
     def _with_dots(self, kept: str, width: int) -> tuple[str, int]:
         while kept and sum(map(cells, kept)) >= width:
@@ -87,9 +93,10 @@ def _background(token: Told) -> int:
 def token_table(trace: Trace, surface: Surface) -> Iterator[str]:
     """One line for each token: how probable it was, and what was expected."""
     first = max(0, len(trace.tokens) - MOST_ROWS)
-    yield f"{'':4}  {'token':{NAME_WIDTH}} {'prob.':>6} {'bits':>6} {'rank':>5}  expected here"
+    header = f"{'':4}  {'token':{NAME_WIDTH}} {'prob.':>6} {'bits':>6} {'rank':>5}  expected here"
+    yield header[: surface.width]
     if first:
-        yield f"      (tokens {first + 1} to {len(trace.tokens)}; --position N shows any one)"
+        yield from surface.words(f"(tokens {first + 1} to {len(trace.tokens)}; --position N shows any one)")
     for place, token in list(enumerate(trace.tokens, start=1))[first:]:
         name = surface.fit(surface.name(token.name), NAME_WIDTH)
         if token.probability is None or token.bits is None:
@@ -108,10 +115,10 @@ def one_position(trace: Trace, place: int, surface: Surface) -> Iterator[str]:
     """All that was expected at one token, with bars, and what is expected behind it."""
     token = trace.tokens[place]
     if token.probability is None or token.bits is None:
-        yield f"token {place + 1}, {surface.name(token.name)}: given, for nothing stands before it"
+        yield from surface.words(f"token {place + 1}, {surface.name(token.name)}: given, for nothing stands before it")
     else:
         facts = f"{percent(token.probability)}, {token.bits:.2f} bits, rank {token.rank}"
-        yield f"token {place + 1}, {surface.name(token.name)}: {facts}; expected here:"
+        yield from surface.words(f"token {place + 1}, {surface.name(token.name)}: {facts}; expected here:")
         yield from _bars(token.expected, surface)
     yield "expected behind it:"
     last = place + 1 == len(trace.tokens)
@@ -155,7 +162,7 @@ def large_map(trace: Trace, weights_TS: Numbers, place: int, surface: Surface) -
     first, last = window(place, (surface.width - LABEL_WIDTH - NAME_WIDTH - 18) // 2, len(trace.tokens))
     names = [surface.name(token.name) for token in trace.tokens]
     if last - first < len(names):
-        yield f"(tokens {first + 1} to {last}; --position N shows others)"
+        yield from surface.words(f"(tokens {first + 1} to {last}; --position N shows others)")
     yield " " * (LABEL_WIDTH + 5) + "".join(surface.fit(name, 2) for name in names[first:last])
     for row in range(first, last):
         shades = "".join(2 * surface.shade(float(weight)) for weight in weights_TS[row, first : row + 1])
@@ -166,18 +173,19 @@ def large_map(trace: Trace, weights_TS: Numbers, place: int, surface: Surface) -
 
 def lens_table(trace: Trace, place: int, surface: Surface) -> Iterator[str]:
     """Tokens across, layers down: what each layer would say to come next, and how sure it would be."""
-    first, last = window(place, (surface.width - LABEL_WIDTH - 2) // CELL_WIDTH, len(trace.tokens))
-    yield surface.fit("after", LABEL_WIDTH) + "".join(
-        surface.fit(surface.name(token.name), CELL_WIDTH - 1) + " " for token in trace.tokens[first:last]
-    )
+    spoken = [token.name for token in trace.tokens] + [guess.name for row in trace.lens for guess in row]
+    name_width = min(WIDE, max(NARROW, *map(len, spoken)))
+    first, last = window(place, (surface.width - LABEL_WIDTH - 1) // (name_width + 6), len(trace.tokens))
+    names = (surface.fit(surface.name(token.name), name_width + 5) for token in trace.tokens[first:last])
+    yield (surface.fit("after", LABEL_WIDTH) + " ".join(names)).rstrip()
     for depth, guesses in enumerate(trace.lens):
         said = (
-            surface.fit(surface.name(guess.name), CELL_WIDTH - 6) + f" {guess.probability:4.0%} "
+            surface.fit(surface.name(guess.name), name_width) + f" {guess.probability:4.0%}"
             for guess in guesses[first:last]
         )
-        yield (surface.fit(depth_name(depth), LABEL_WIDTH) + "".join(said)).rstrip()
+        yield surface.fit(depth_name(depth), LABEL_WIDTH) + " ".join(said)
     if last - first < len(trace.tokens):
-        yield f"(tokens {first + 1} to {last} of {len(trace.tokens)}; --position N shows others)"
+        yield from surface.words(f"(tokens {first + 1} to {last} of {len(trace.tokens)}; --position N shows others)")
 
 
 def norm_lines(trace: Trace, place: int, surface: Surface) -> Iterator[str]:

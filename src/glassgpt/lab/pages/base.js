@@ -52,6 +52,13 @@ export function scrolling(label, ...children) {
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, ...children);
 }
 
+// A wide view moves along with the token that one looks at, unless the pointer is in it.
+export function keepInView(scroller, left, width) {
+  if (scroller.matches(":hover")) return;
+  const seen = left >= scroller.scrollLeft + width && left + 2 * width <= scroller.scrollLeft + scroller.clientWidth;
+  if (!seen) scroller.scrollLeft = left - scroller.clientWidth / 2;
+}
+
 // The token that all views look at: the one under the pointer, else the one chosen last.
 export function makeSelection(count) {
   let chosen = count - 1;

@@ -1,6 +1,6 @@
 // Numbers along the text: how surprised the model was by each token, and how long its vectors are.
 
-import { depthName, draw, make, scrolling, section, visible } from "./base.js";
+import { depthName, draw, keepInView, make, scrolling, section, visible } from "./base.js";
 
 const ABOUT_SURPRISE =
   "The height of a bar is how many bits the model would need to write this token down: 1 bit is the toss of a coin, and " +
@@ -30,7 +30,7 @@ export function showSurprise(root, trace, selection) {
     svg.append(draw("line", line, draw("title", {}, `${trace.mean_bits.toFixed(2)} bits on average`)));
   }
   const words = trace.mean_bits === null ? "" : `${trace.mean_bits.toFixed(2)} bits per token on average`;
-  section(root, "Surprise", ABOUT_SURPRISE, make("p", { class: "legend" }, words), scrolling("bits of surprise by token", svg));
+  section(root, "Surprise", ABOUT_SURPRISE, make("p", { class: "legend" }, words), moving("bits of surprise by token", svg, selection));
 }
 
 export function showNorms(root, trace, selection) {
@@ -45,7 +45,13 @@ export function showNorms(root, trace, selection) {
       draw("title", {}, `${depthName(depth)}, ${visible(trace.tokens[place].name)}: ${norm.toFixed(2)}`))));
     legend.append(make("span", { class: "key", "--colour": colour }, depthName(depth)), " ");
   });
-  section(root, "Norms", ABOUT_NORMS, legend, scrolling("length of each token's vector by layer", svg));
+  section(root, "Norms", ABOUT_NORMS, legend, moving("length of each token's vector by layer", svg, selection));
+}
+
+function moving(label, svg, selection) {
+  const scroller = scrolling(label, svg);
+  selection.follow((at) => keepInView(scroller, x(at) - STEP / 2, STEP));
+  return scroller;
 }
 
 function x(place) {

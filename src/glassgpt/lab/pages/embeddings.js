@@ -9,7 +9,7 @@ const ABOUT_EMBEDDINGS =
 const ABOUT_POSITIONS =
   "Each dot is a learned position, joined in their order along the text. Look for a thread or an arc: a model that has " +
   "trained long enough places neighbours side by side, and one that has not shows a ball of wool.";
-const SIDE = 480;
+const SIDE = 560;
 const EDGE = 24;
 const MOST_LABELS = 150;
 
@@ -21,8 +21,8 @@ export function showEmbeddings(root, trace) {
 }
 
 function plane(points, share, what, used, joined) {
-  const place = scale(points);
-  const svg = draw("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": `${points.length} ${what}s in a plane` });
+  const { place, height } = scale(points);
+  const svg = draw("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${height}`, role: "img", "aria-label": `${points.length} ${what}s in a plane` });
   if (joined) svg.append(draw("polyline", { class: "thread", points: points.map((point) => place(point).join(",")).join(" ") }));
   const ties = draw("g", { class: "ties" });
   svg.append(ties);
@@ -70,5 +70,6 @@ function scale(points) {
   const ys = points.map((point) => point.y);
   const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const unit = (SIDE - 2 * EDGE) / (Math.max(right - left, high - low) || 1);
-  return ({ x, y }) => [SIDE / 2 + unit * (x - (left + right) / 2), SIDE / 2 - unit * (y - (low + high) / 2)];
+  const height = unit * (high - low) + 2 * EDGE;
+  return { height, place: ({ x, y }) => [SIDE / 2 + unit * (x - (left + right) / 2), height / 2 - unit * (y - (low + high) / 2)] };
 }

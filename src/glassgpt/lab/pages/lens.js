@@ -1,6 +1,6 @@
 // The logit lens: what each layer would say to come next, if the model ended there.
 
-import { depthName, make, percent, scrolling, section, strength, visible } from "./base.js";
+import { depthName, keepInView, make, percent, scrolling, section, strength, visible } from "./base.js";
 
 const ABOUT_LAYERS =
   "Each column is a token, each row a layer, and the cell holds what the model would say to come next if it ended there: " +
@@ -32,7 +32,11 @@ export function showLens(root, trace, selection) {
     });
     return row;
   });
-  selection.follow((at) => columns.forEach((cells, place) => cells.forEach((cell) => cell.classList.toggle("here", place === at))));
   const table = make("table", { class: "lens" }, make("thead", {}, header), make("tbody", {}, ...body));
-  section(root, "Layers", ABOUT_LAYERS, scrolling("what each layer would predict", table));
+  const scroller = scrolling("what each layer would predict", table);
+  section(root, "Layers", ABOUT_LAYERS, scroller);
+  selection.follow((at) => {
+    columns.forEach((cells, place) => cells.forEach((cell) => cell.classList.toggle("here", place === at)));
+    keepInView(scroller, columns[at][0].offsetLeft, columns[at][0].offsetWidth);
+  });
 }
