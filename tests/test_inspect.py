@@ -22,7 +22,7 @@ import glassgpt
 from conftest import TINY
 from glassgpt.cli import inspect
 from glassgpt.cli.main import main
-from glassgpt.cli.views import Surface, cells, lens_table, pooled, token_table, window
+from glassgpt.cli.views import BACKGROUNDS, Surface, cells, lens_table, pooled, token_table, window
 from glassgpt.config import ModelConfig
 from glassgpt.lab.page import EXPORT, IMPORT, PAGES, RISKY, as_data, joined, saved_page
 from glassgpt.model.gpt import GPT
@@ -100,7 +100,10 @@ def test_one_position_one_layer_and_one_head_can_be_looked_at_closely(typed: Typ
 def test_on_a_terminal_the_text_is_coloured_by_surprise(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect, "wants_colour", lambda: True)
     shown, _ = typed(TEXT)
-    assert len(re.findall(r"\033\[30;48;5;\d+m.\033\[0m", shown)) == len(TEXT) - 1  # the first token is given
+    colours = [int(colour) for colour in re.findall(r"\033\[30;48;5;(\d+)m.\033\[0m", shown)]
+    shares = [told.probability for told in own_trace().tokens if told.probability is not None]  # the first is given
+    assert colours == [next(colour for least, colour in BACKGROUNDS if share >= least) for share in shares]
+    assert len(set(colours)) > 1
 
 
 def test_a_text_beyond_the_context_is_read_at_its_end_and_it_says_so(typed: Typed) -> None:

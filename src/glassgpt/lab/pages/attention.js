@@ -4,8 +4,8 @@ import { make, percent, section, stepOf, strip, visible } from "./base.js";
 
 const ABOUT_ATTENTION =
   "In a map each row is a token that looks, and each column one that it may look at: itself and those before it; the " +
-  "darker, the more, and each row sums to 1. Look for a line beside the diagonal (a head that looks at the token just " +
-  "before), upright stripes (one token that many look at, often the first), and heads that seek the same letter or name.";
+  "stronger the colour, the more, and each row sums to 1. Look for a line beside the diagonal (a head that looks at the " +
+  "token just before), upright stripes (one token that many look at, often the first), and heads that seek the same letter.";
 const MOST_NAMED = 3;
 
 export function showAttention(root, trace, selection) {
