@@ -12,6 +12,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,7 @@ NASTY = [
 ]
 
 
+@cache
 def odd_model() -> GPT:
     config = ModelConfig(vocab_size=ODD.vocab_size, d_model=16, n_layers=2, n_heads=2, max_seq_len=160,
                          position="learned")  # fmt: skip
@@ -206,6 +208,11 @@ def odd_model() -> GPT:
 
 def described(text: str, name: str = "a run") -> Described:
     return {"model": {"run": name, "step": 3, "form": name}} | trace(odd_model(), ODD, text).as_json()
+
+
+@cache
+def harmless_page() -> str:
+    return saved_page(described("The cat sat."))
 
 
 class Reader(HTMLParser):
@@ -245,7 +252,7 @@ def test_the_page_is_whole_in_itself_and_holds_the_models_numbers() -> None:
 
 
 def test_a_policy_in_the_page_allows_its_own_script_and_style_and_nothing_else() -> None:
-    page = Reader(saved_page(described("The cat sat.")))
+    page = Reader(harmless_page())
     (policy,) = [attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes]
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -258,7 +265,7 @@ def test_a_policy_in_the_page_allows_its_own_script_and_style_and_nothing_else()
 def test_no_text_and_no_name_becomes_markup_or_script(nasty: str) -> None:
     shown = described(nasty, name=nasty)
     shown["tokens"][0]["name"] = shown["upcoming"][0]["name"] = nasty  # a token may be a whole word of it
-    page, harmless = Reader(saved_page(shown)), Reader(saved_page(described("The cat sat.")))
+    page, harmless = Reader(saved_page(shown)), Reader(harmless_page())
     assert page.tags == harmless.tags
     data, script = page.inline("script")
     assert json.loads(data) == json.loads(json.dumps(shown))
