@@ -172,7 +172,8 @@ def test_a_small_map_keeps_the_largest_weight_of_each_patch() -> None:
 def test_json_holds_the_trace_and_alone_it_is_all_that_is_printed(typed: Typed, tmp_path: Path) -> None:
     file = tmp_path / "trace.json"
     typed(TEXT, "--json", str(file))
-    shown, _ = typed(TEXT, "--json", "-")
+    shown, _ = typed(TEXT, "--json", "-", "--html", str(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").is_file()
     assert json.loads(shown) == json.loads(file.read_text(encoding="utf-8"))
     table = json.loads(shown)
     assert table.pop("model") == {

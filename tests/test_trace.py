@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,17 @@ def test_hooks_are_gone_even_when_the_pass_fails() -> None:
     with pytest.raises(IndexError), remembering(model):
         model(torch.tensor([[V + 5]]))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_others_let_the_model_read_meanwhile_is_not_noted() -> None:
+    model = model_of("qwen3")
+    with remembering(model) as inside:
+        other = threading.Thread(target=logits_of, args=(model, "abc"))
+        other.start()
+        other.join()
+        assert (inside.stream, inside.weights) == ([], [])
+        logits_of(model, TEXT)
+    assert [x_BTD.shape[1] for x_BTD in inside.stream] == [len(TEXT)] * (1 + model.config.n_layers)
 
 
 def test_a_table_padded_beyond_the_tokenizer_is_no_trouble() -> None:

@@ -34,6 +34,7 @@ examples:
 
 Layers, heads and positions count from 1. A text that is longer than the model's context is read at its end.
 """
+MOST_ALTERNATIVES = 1000
 LONGEST_NAME = 200  # what is longer is a text; systems refuse to look for such a file
 MAP_LEGEND = "attention: rows look, columns are looked at ({full} all, {quarter} a quarter, {little} a sixteenth)"
 
@@ -44,10 +45,12 @@ NORMS_LEGEND = "the length of the tokens' vectors behind each layer: the mean, a
 def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     run_name, text = _run_and_text(asked["RUN"], asked["TEXT"])
-    top = whole("--top", asked["top"], least=1)
+    top = whole("--top", asked["top"], least=1, most=MOST_ALTERNATIVES)
     for flag in ("json", "html"):
         if asked[flag] is not None and (flag, asked[flag]) != ("json", "-"):
             new_file(f"--{flag}", asked[flag])
+    if asked["json"] is not None and asked["json"] == asked["html"]:
+        raise ConfigError(f"--json and --html both name {asked['json']}; give each a file of its own")
     found = chosen_checkpoint(run_name)
     from glassgpt.library import ready
     from glassgpt.sampling.trace import trace
@@ -58,12 +61,10 @@ def run(argv: Sequence[str]) -> int:
         aside(f"the text has {len(seen.tokens) + seen.tokens_left_out:,} tokens, more than the {len(seen.tokens):,} "
               f"that the model can look at: only the last {len(seen.tokens):,} are read")  # fmt: skip
     chosen = _chosen(asked, seen)
-    if asked["json"] == "-":
-        print(json.dumps(_described(found, seen)))
-        return 0
-    for line in views_of(found, seen, chosen, _surface()):
+    shown = _described(found, seen) if asked["json"] or asked["html"] else {}
+    for line in [json.dumps(shown)] if asked["json"] == "-" else views_of(found, seen, chosen, _surface()):
         print(line)
-    _save(asked, found, seen)
+    _save(asked, shown)
     return 0
 
 
@@ -91,7 +92,7 @@ def _run_and_text(first: str | None, second: str | None) -> tuple[str | None, st
     if second is None and len(first) <= LONGEST_NAME and first.isprintable() and Path(first).is_file():
         raise ConfigError(f"{first} is a file, and TEXT is what the model reads; of a file: inspect - < {first}")
     run, text = (None, first) if second is None else (first, second)
-    return run, chosen_text("-").replace("\r\n", "\n") if text == "-" else unescape(text)
+    return run, chosen_text("-").replace("\r\n", "\n").replace("\r", "\n") if text == "-" else unescape(text)
 
 
 def _is_run(word: str) -> bool:
@@ -172,14 +173,14 @@ def _maps(seen: Trace, chosen: dict[str, int | None]) -> Iterator[tuple[str, Num
                 yield f"layer {layer + 1}, head {head + 1}", weights_TS
 
 
-def _save(asked: dict[str, Any], found: Found, seen: Trace) -> None:
-    if asked["json"] is not None:
-        write_text(Path(asked["json"]), json.dumps(_described(found, seen)) + "\n")
+def _save(asked: dict[str, Any], shown: dict[str, Any]) -> None:
+    if asked["json"] not in {None, "-"}:
+        write_text(Path(asked["json"]), json.dumps(shown) + "\n")
         aside(f"all numbers are in {asked['json']}")
     if asked["html"] is not None:
         from glassgpt.lab.page import saved_page
 
-        write_text(Path(asked["html"]), saved_page(_described(found, seen)))
+        write_text(Path(asked["html"]), saved_page(shown))
         aside(f"open {asked['html']} in a browser; it needs nothing else")
 
 

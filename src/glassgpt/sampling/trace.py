@@ -8,6 +8,7 @@ truth, answers when each token's value is a vector of its own. `embeddings.py` d
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,20 +119,28 @@ class Inside:
 
 @contextmanager
 def remembering(model: Predictor) -> Iterator[Inside]:
-    """While this is open, a pass of the model over whole texts (without a cache) leaves behind what happened in it."""
-    inside = Inside()
+    """While this is open, a pass of the model over whole texts (without a cache) leaves behind what happened in it.
+
+    Only passes of this thread do: a server may let the same model write for others meanwhile.
+    """
+    inside, mine = Inside(), threading.get_ident()
+
+    def note(x_BTD: Tensor) -> None:
+        if threading.get_ident() == mine:
+            inside.stream.append(x_BTD)
 
     def note_attention(attention: nn.Module, given: tuple[Tensor, Rotation | None]) -> None:
         assert isinstance(attention, Attention)
-        inside.weights.append(weights_of(attention, *given[:2]))
+        if threading.get_ident() == mine:
+            inside.weights.append(weights_of(attention, *given[:2]))
 
     hooks: list[RemovableHandle] = []
     for block in model.blocks if isinstance(model, GPT) else ():
         assert isinstance(block, Block)
         if not hooks:
-            hooks.append(block.register_forward_pre_hook(lambda _, given: inside.stream.append(given[0])))
+            hooks.append(block.register_forward_pre_hook(lambda _, given: note(given[0])))
         hooks.append(block.attention.register_forward_pre_hook(note_attention))
-        hooks.append(block.register_forward_hook(lambda _, __, x_BTD: inside.stream.append(x_BTD)))
+        hooks.append(block.register_forward_hook(lambda _, __, x_BTD: note(x_BTD)))
     try:
         yield inside
     finally:
