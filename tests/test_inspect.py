@@ -23,7 +23,7 @@ import glassgpt
 from conftest import TINY
 from glassgpt.cli import inspect
 from glassgpt.cli.main import main
-from glassgpt.cli.views import BACKGROUNDS, Surface, cells, lens_table, pooled, token_table, window
+from glassgpt.cli.views import BACKGROUNDS, Surface, cells, lens_table, norm_lines, pooled, token_table, window
 from glassgpt.config import ModelConfig
 from glassgpt.lab.page import EXPORT, IMPORT, PAGES, RISKY, as_data, joined, saved_page
 from glassgpt.model.gpt import GPT
@@ -152,7 +152,7 @@ def test_every_view_keeps_to_the_width_and_a_long_text_is_shown_where_one_looks(
     seen = trace(odd_model(), ODD, "the cat sat on the mat " * 6, alternatives=8)
     for width in (40, 60, 100):
         surface = Surface(width=width, colour=False, blocks=True)
-        for line in (*token_table(seen, surface), *lens_table(seen, 70, surface)):
+        for line in (*token_table(seen, surface), *lens_table(seen, 70, surface), *norm_lines(seen, 70, surface)):
             assert len(line) <= width
     assert "(tokens 99 to 138; --position N shows any one)" in token_table(seen, surface)
     assert [window(place, 10, 30) for place in (0, 9, 15, 29)] == [(0, 10), (0, 10), (6, 16), (20, 30)]

@@ -195,6 +195,8 @@ def norm_lines(trace: Trace, place: int, surface: Surface) -> Iterator[str]:
     for depth, row in enumerate(trace.norms):
         line = "".join(surface.shades[round(8 * norm / most)] for norm in row[first:last])
         yield f"{surface.fit(depth_name(depth), LABEL_WIDTH)}{sum(row) / len(row):8.2f} {line}".rstrip()
+    if last - first < len(trace.tokens):
+        yield from surface.words(f"(tokens {first + 1} to {last} of {len(trace.tokens)}; the mean is that of all)")
 
 
 def depth_name(depth: int) -> str:
