@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QUICK = (
-    "rope", "reading", "muon", "files", "presets", "runs", "flash_attention", "nothing_runs", "download", "token_cache",
+    "rope", "reading", "files", "presets", "runs", "download", "token_cache",
 )  # fmt: skip
 SLOW = (
     "bpe",
