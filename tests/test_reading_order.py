@@ -29,7 +29,8 @@ ORDER = """
 
     device plainpickle tensorfile torchfile plausible checkpoint recovery
 
-    sampling.filters sampling.reader sampling.generate sampling.price sampling.embeddings sampling.trace
+    sampling.filters sampling.reader sampling.generate sampling.price sampling.slots sampling.engine
+    sampling.embeddings sampling.trace
 
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
     training.parallel training.step training.evaluate training.metrics training.clock training.signals training.orphan
@@ -42,12 +43,15 @@ ORDER = """
 
     library glassgpt
 
+    serve.limits serve.shapes serve.shelf serve.worker serve.desk serve.answers serve.metrics serve.guard serve.api
+    serve.server
+
     cli.terminal cli.chosen cli.flags cli.display cli.views
     cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.profile cli.bench cli.data cli.tokenizer cli.sweep
-    cli.inspect cli.doctor cli.main cli.doors __main__
+    cli.inspect cli.serve cli.doctor cli.main cli.doors __main__
 """
 READING_ORDER = ORDER.split()
-EMPTY = {"text", "data", "model", "sampling", "training", "lab", "cli"}  # packages whose __init__ stays empty
+EMPTY = {"text", "data", "model", "sampling", "training", "lab", "serve", "cli"}  # packages whose __init__ stays empty
 LONGEST_FILE, LONGEST_FUNCTION = 230, 40
 
 
@@ -147,7 +151,21 @@ def test_the_package_and_its_help_load_nothing_heavy(code: str) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["train", "sample", "eval", "inspect", "info", "bigram", "plot", "bench", "data", "tokenizer", "sweep", "doctor"],
+    [
+        "train",
+        "sample",
+        "eval",
+        "inspect",
+        "info",
+        "bigram",
+        "plot",
+        "bench",
+        "data",
+        "tokenizer",
+        "serve",
+        "sweep",
+        "doctor",
+    ],
 )
 def test_the_help_of_a_verb_does_not_load_torch(verb: str) -> None:
     assert "torch" not in modules_after(f"from glassgpt.cli.main import main; main(['{verb}', '--help'])")

@@ -14,6 +14,7 @@ The command line prints it and leaves with code 2; a library user catches
     ├── RunError          a run folder that is taken, missing or of another run
     ├── DivergenceError   a loss that is no longer a number
     ├── TooLargeError     a model that does not fit into the memory
+    ├── BusyError         an engine whose queue is full
     └── MissingExtraError a package that an optional feature needs
 """
 
@@ -74,6 +75,10 @@ class DivergenceError(GlassgptError):
 
 
 class TooLargeError(GlassgptError):
+    pass
+
+
+class BusyError(GlassgptError):
     pass
 
 

@@ -28,6 +28,7 @@ VERBS = {
     "bench": "how fast this machine trains and writes",
     "data": "list, prepare and look at texts",
     "tokenizer": "make and try tokenizers",
+    "serve": "let models answer over HTTP, as OpenAI's do",
     "sweep": "search for good settings",
     "doctor": "what this machine has, and what will be chosen",
 }

@@ -161,6 +161,23 @@ class Cache:
         for row, length in zip(rows, other.lengths, strict=True):
             self.pen.lengths[row] = length
 
+    def rows(self, first: int, last: int) -> Cache:
+        """Neighbouring rows as a cache of their own, on the same memory; only the lengths are told apart."""
+        part = Cache(self.config, 0, device=self.pen.device, dtype=self.dtype)
+        part.pen.lengths = self.pen.lengths[first:last]
+        for (owner, name), tape in zip(part._tapes(), self.tapes(), strict=True):
+            setattr(owner, name, tape[first:last])
+        return part
+
+    def swap_rows(self, one: int, other: int) -> None:
+        """Two texts change places, in the memory that is there: views of it (`rows`) see it too."""
+        lengths = self.pen.lengths
+        lengths[one], lengths[other] = lengths[other], lengths[one]
+        for tape in self.tapes():
+            kept = tape[one].clone()
+            tape[one] = tape[other]
+            tape[other] = kept
+
     def tapes(self) -> list[Tensor]:
         """Every tensor of the cache; only `keep_rows` puts others in their place."""
         return [getattr(owner, name) for owner, name in self._tapes()]

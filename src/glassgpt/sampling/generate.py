@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import ConfigError, DataError, DivergenceError
@@ -67,30 +68,48 @@ def generate(
     context = model.context if context is None else context
     if not 1 <= context <= longest:
         raise ConfigError(f"context={context} must lie between 1 and the model's max_seq_len={longest}")
+    refuse_unwritable(prompts, settings, tokenizer)
+    chosen = [prompt for prompt in prompts for _ in range(settings.num_samples)]
+    samples = [Sample(index, prompt, settings, model, tokenizer) for index, prompt in enumerate(chosen)]
+    return _events(samples, Reader(writer, chosen, context=context, weights=settings.weights), settings)
+
+
+def refuse_unwritable(prompts: Sequence[Sequence[int]], settings: SamplingConfig, tokenizer: Tokenizer | None) -> None:
     if not prompts or not all(prompts):
         raise DataError('the prompt is empty; give the model at least one character to go on from, such as "\\n"')
     if "" in settings.stop or (settings.stop and tokenizer is None):
         raise ConfigError(f"stop={settings.stop!r}: a stop is a text of at least one character, and needs a tokenizer")
-    chosen = [prompt for prompt in prompts for _ in range(settings.num_samples)]
-    samples = [Sample(index, prompt, settings, model, tokenizer) for index, prompt in enumerate(chosen)]
-    return _events(samples, Reader(writer, chosen, context=context, weights=settings.weights), settings)
 
 
 def _events(samples: list[Sample], reader: Reader, settings: SamplingConfig) -> Iterator[TokenEvent]:
     for step in range(settings.max_new_tokens):
         if not reader.logits_BV.isfinite().all():
             raise DivergenceError("the model answers with nan or inf: its training diverged; use an earlier checkpoint")
-        seen_BV = None if settings.repetition_penalty == 1 else torch.stack([sample.seen_V for sample in samples])
-        ids_B = draw(odds(reader.logits_BV, seen_BV, settings), [sample.rng for sample in samples])
+        ids_B = drawn(reader.logits_BV, samples)
         log_probs_B = reader.logits_BV.log_softmax(dim=-1).gather(-1, ids_B.unsqueeze(1))[:, 0]
-        drawn = zip(samples, ids_B.tolist(), log_probs_B.tolist(), strict=True)
-        events = [sample.take(step, token_id, log_prob) for sample, token_id, log_prob in drawn]
+        taken = zip(samples, ids_B.tolist(), log_probs_B.tolist(), strict=True)
+        events = [sample.take(step, token_id, log_prob) for sample, token_id, log_prob in taken]
         yield from events
         rows = [row for row, event in enumerate(events) if event.finished is None]
         if not rows:
             return
         samples = [samples[row] for row in rows]
         reader.go_on(rows, [events[row].token_id for row in rows])
+
+
+def drawn(logits_BV: Tensor, samples: Sequence[Sample]) -> Tensor:
+    """The next token of each sample, ids_B, with its own dice; samples of equal wishes are filtered together."""
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for row, sample in enumerate(samples):
+        groups.setdefault(sample.wishes, []).append(row)
+    ids_B = torch.empty(len(samples), dtype=torch.long)
+    for rows in groups.values():
+        own = [samples[row] for row in rows]
+        settings = own[0].settings
+        seen_BV = None if settings.repetition_penalty == 1 else torch.stack([sample.seen_V for sample in own])
+        own_BV = logits_BV if len(groups) == 1 else logits_BV[rows]
+        ids_B[rows] = draw(odds(own_BV, seen_BV, settings), [sample.rng for sample in own])
+    return ids_B
 
 
 class Sample:
@@ -100,6 +119,9 @@ class Sample:
         self, index: int, prompt: Sequence[int], settings: SamplingConfig, model: Predictor, tokenizer: Tokenizer | None
     ) -> None:
         self.index, self.settings = index, settings
+        self.wishes = (
+            settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.repetition_penalty
+        )  # fmt: skip
         self.rng = torch.Generator().manual_seed(sample_seed(settings.seed, index))
         self.seen_V = torch.zeros(model.vocab_size, dtype=torch.bool)
         self.seen_V[list(prompt)] = True

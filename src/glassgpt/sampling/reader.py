@@ -48,9 +48,10 @@ class Writer:
         return self._light[weights]
 
     def decoder(self, light: GPT, weights: Weights, *, rows: int) -> Decoder:
-        kind = (weights, min(rows, FEW + 1))  # more rows than a few are all the same to it
+        # What `product` packs differently: one row or several in fp32, a few or many of lighter weights.
+        kind = (weights, 1 if rows == 1 or (rows <= FEW and weights != "fp32") else FEW + 1)
         if kind not in self._decoders:
-            self._decoders[kind] = Decoder(light, rows=rows, weights=weights)
+            self._decoders[kind] = Decoder(light, rows=kind[1], weights=weights)
         return self._decoders[kind]
 
     def stepper(self, light: GPT, weights: Weights, *, rows: int) -> Decoder | Replayer:
