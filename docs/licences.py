@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "licences.md"
 DECLARED = re.compile(r'"(?P<name>[A-Za-z0-9._-]+)[^"]*"\]?,?\s*(?:\]\s*)?# (?P<why>.+)')
 LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"}
-EXTRAS = ("hub", "sweep", "track", "export")
+EXTRAS = ("hub", "sweep", "track", "serve", "export")
 OF_TORCH = ("nvidia-", "cuda-", "triton")  # which parts of CUDA come is torch's own choice, by system
 HEAD = """\
 # What it stands on

@@ -29,8 +29,8 @@ ORDER = """
 
     device plainpickle tensorfile torchfile plausible checkpoint recovery
 
-    sampling.filters sampling.reader sampling.generate sampling.price sampling.slots sampling.engine
-    sampling.embeddings sampling.trace
+    sampling.filters sampling.reader sampling.generate sampling.price sampling.requests sampling.slots
+    sampling.engine sampling.embeddings sampling.trace
 
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
     training.parallel training.step training.evaluate training.metrics training.clock training.signals training.orphan
@@ -43,8 +43,8 @@ ORDER = """
 
     library glassgpt
 
-    serve.limits serve.shapes serve.shelf serve.worker serve.desk serve.answers serve.metrics serve.guard serve.api
-    serve.server
+    serve.limits serve.shapes serve.shelf serve.worker serve.desk serve.answers serve.metrics serve.guard
+    serve.problems serve.api serve.server
 
     cli.terminal cli.chosen cli.flags cli.display cli.views
     cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.profile cli.bench cli.data cli.tokenizer cli.sweep

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-GROUPS = ("dependencies", "hub", "sweep", "track", "export", "test", "dev")
+GROUPS = ("dependencies", "hub", "sweep", "track", "serve", "export", "test", "dev")
 UNNAMED = {"yaml": "pyyaml"}  # where a module is called otherwise than its package
 FREE = re.compile(r"MIT|BSD|Apache|Python Software Foundation|PSF|0BSD|Zlib|CC0|BSL|CNRI|ISC|LLVM-exception")
 TOLD = {"certifi"}  # what is no permissive licence is told in words above the table
@@ -99,7 +99,11 @@ def imported(file: Path) -> Iterator[str]:
 def test_our_code_imports_what_we_name_and_nothing_that_only_others_bring() -> None:
     ours = {UNNAMED.get(name, name).replace("_", "-") for file in SOURCES for name in imported(file)}
     foreign = ours - {name.replace("_", "-") for name in sys.stdlib_module_names} - {"glassgpt"}
-    named = {name for group in ("dependencies", "hub", "sweep", "track", "export") for name in licences.declared(group)}
+    named = {
+        name
+        for group in ("dependencies", "hub", "sweep", "track", "serve", "export")
+        for name in licences.declared(group)
+    }
     assert foreign - named == set()
 
 

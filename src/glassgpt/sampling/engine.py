@@ -16,60 +16,13 @@ from queue import Empty, SimpleQueue
 import torch
 from torch import Tensor
 
-from glassgpt.config import SamplingConfig, Weights
+from glassgpt.config import Weights
 from glassgpt.errors import BusyError, DivergenceError, GlassgptError
-from glassgpt.sampling.generate import Sample, TokenEvent, drawn, refuse_unwritable
+from glassgpt.sampling.generate import Sample, drawn, refuse_unwritable
 from glassgpt.sampling.reader import Writer
+from glassgpt.sampling.requests import EngineEvent, Failed, PromptRead, Request, Written, likeliest, scores
 from glassgpt.sampling.slots import Row, Slots
 from glassgpt.text.base import Tokenizer
-
-Odds = tuple[tuple[int, float], ...]  # the likeliest tokens with their log-probabilities, likeliest first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Prompts, and what is to be written behind each; the ticket is whatever its owner knows it by."""
-
-    ticket: int
-    prompts: Sequence[Sequence[int]]
-    settings: SamplingConfig
-    alternatives: int = 0  # how many of the likeliest tokens are told beside each one
-    score_prompt: bool = False
-
-    @property
-    def texts(self) -> int:
-        return len(self.prompts) * self.settings.num_samples
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptRead:
-    """The prompt was read to its end: what each of its tokens was expected with, None where that is not known."""
-
-    ticket: int
-    sample: int
-    log_probs: tuple[float | None, ...] = ()
-    alternatives: tuple[Odds, ...] = ()
-    finished: bool = False  # nothing is to be written
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """One token more."""
-
-    ticket: int
-    event: TokenEvent
-    alternatives: Odds = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """The request ends here, with all its samples."""
-
-    ticket: int
-    problem: GlassgptError
-
-
-EngineEvent = PromptRead | Written | Failed
 
 
 @dataclass(eq=False)
@@ -217,26 +170,9 @@ class Engine:
             self._end(text)
         if row is None or not (request.score_prompt or finished):
             return []
-        log_probs, odds = _scores(row, text.prompt, request.alternatives) if request.score_prompt else ((), ())
+        log_probs, odds = scores(row.scores_NV, text.prompt, request.alternatives) if request.score_prompt else ((), ())
         row.scores_NV, row.score = [], False
         index = text.sample.index
         return [
             PromptRead(ticket=request.ticket, sample=index, log_probs=log_probs, alternatives=odds, finished=finished)
         ]
-
-
-def likeliest(log_probs_V: Tensor, count: int) -> Odds:
-    """`likeliest(log_probs_V, 2) == ((17, -0.1), (4, -2.5))`."""
-    if not count:
-        return ()
-    best = log_probs_V.topk(min(count, len(log_probs_V)))
-    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-
-
-def _scores(row: Row, prompt: Sequence[int], count: int) -> tuple[tuple[float | None, ...], tuple[Odds, ...]]:
-    """For each token of the prompt; the first of the window has nothing before it, and what is cut off was not read."""
-    log_probs_NV = torch.cat(row.scores_NV)
-    unknown = len(prompt) - len(log_probs_NV) + 1
-    own = [float(log_probs_V[token]) for log_probs_V, token in zip(log_probs_NV, prompt[unknown:], strict=False)]
-    odds = [likeliest(log_probs_V, count) for log_probs_V in log_probs_NV[: len(own)]]
-    return (*[None] * unknown, *own), (*[()] * unknown, *odds)

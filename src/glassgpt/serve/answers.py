@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from glassgpt.sampling.engine import EngineEvent, Odds, PromptRead, Written
+from glassgpt.sampling.requests import EngineEvent, Odds, PromptRead, Written
 from glassgpt.text.base import Tokenizer
 
 LEAST = -9999.0  # JSON knows no infinity; OpenAI's own floor

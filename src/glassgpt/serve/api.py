@@ -8,23 +8,22 @@ A route reads, asks the `Desk`, and tells what comes; who may come here at all w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
-from glassgpt.errors import BusyError, ConfigError, DataError, GlassgptError, TokenizerError
-from glassgpt.serve.answers import Account, dumped, error_body, sent
-from glassgpt.serve.desk import Desk, DrainingError, Pending
+from glassgpt.errors import ConfigError, DataError, GlassgptError, TokenizerError
+from glassgpt.serve.answers import Account, error_body, sent
+from glassgpt.serve.desk import Desk, Pending
 from glassgpt.serve.guard import Guard
 from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.metrics import in_prometheus_form
+from glassgpt.serve.problems import answer, tell_problems
 from glassgpt.serve.shapes import CompletionRequest
 from glassgpt.serve.shelf import Served, UnknownModelError
 
@@ -45,10 +44,7 @@ def create_app(desk: Desk, access: Access, limits: Limits) -> FastAPI:
     # Its own pages of documentation would load scripts from elsewhere.
     app = FastAPI(title="glassgpt", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     _add_routes(app, desk, limits)
-    app.add_exception_handler(GlassgptError, _told)
-    app.add_exception_handler(Exception, _told_of_bug)
-    app.add_exception_handler(RequestValidationError, _told_of_body)
-    app.add_exception_handler(HTTPException, _told_of_route)
+    tell_problems(app)
     app.add_middleware(Guard, access=access, limits=limits)
     if access.origins:
         app.add_middleware(
@@ -85,27 +81,31 @@ def _add_routes(app: FastAPI, desk: Desk, limits: Limits) -> None:
 
     @app.post("/v1/completions")
     async def completions(asked: CompletionRequest, request: Request) -> Response:
-        served = await desk.model(asked.model)
-        prompts = await _encoded(served, asked, limits)
-        account = Account(
-            served.name,
-            served.lm.tokenizer,
-            prompts,
-            n=asked.samples,
-            echo=bool(asked.echo),
-            logprobs=asked.logprobs is not None,
-        )
-        pending = desk.submit(
-            served.engine,
-            prompts,
-            asked.settings(desk.shelf.weights),
-            alternatives=asked.logprobs or 0,
-            score_prompt=bool(asked.echo) and asked.logprobs is not None,
-        )
-        if asked.stream:
-            wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
-            return Stream(pending, _chunks(pending, account, wants_usage=wants_usage))
-        return await _unless_gone(request, _whole(pending, account), pending)
+        return await _complete(desk, limits, asked, request)
+
+
+async def _complete(desk: Desk, limits: Limits, asked: CompletionRequest, request: Request) -> Response:
+    served = await desk.model(asked.model)
+    prompts = await _encoded(served, asked, limits)
+    account = Account(
+        served.name,
+        served.lm.tokenizer,
+        prompts,
+        n=asked.samples,
+        echo=bool(asked.echo),
+        logprobs=asked.logprobs is not None,
+    )
+    pending = desk.submit(
+        served.engine,
+        prompts,
+        asked.settings(desk.shelf.weights),
+        alternatives=asked.logprobs or 0,
+        score_prompt=bool(asked.echo) and asked.logprobs is not None,
+    )
+    if asked.stream:
+        wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
+        return Stream(pending, _chunks(pending, account, wants_usage=wants_usage))
+    return await _unless_gone(request, _whole(pending, account), pending)
 
 
 async def _encoded(served: Served, asked: CompletionRequest, limits: Limits) -> list[list[int]]:
@@ -184,57 +184,3 @@ async def _gone(request: Request) -> None:
 
 def _model_row(name: str, created: int) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "glassgpt"}
-
-
-def answer(content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(dumped(content), status_code=status, media_type="application/json", headers=headers)
-
-
-async def _told(_: Request, problem: Exception) -> Response:
-    """One line that says what is wrong, as everywhere here."""
-    message, kind = " ".join(str(problem).split()), "invalid_request_error"
-    if isinstance(problem, DrainingError):
-        return answer(
-            error_body(message, code="draining", kind="server_error"), status=503, headers={"Retry-After": "5"}
-        )
-    if isinstance(problem, BusyError):
-        body = error_body(message, code="queue_full", kind="rate_limit_error")
-        return answer(body, status=429, headers={"Retry-After": "1"})
-    if isinstance(problem, UnknownModelError):
-        return answer(error_body(message, code="model_not_found", kind=kind, param="model"), status=404)
-    if isinstance(problem, ConfigError | DataError | TokenizerError):
-        return answer(error_body(message, code="invalid_value", kind=kind), status=400)
-    return answer(error_body(message, code="failed", kind="server_error"), status=500)
-
-
-async def _told_of_bug(_: Request, __: Exception) -> Response:
-    return answer(
-        error_body("a mistake of this server's own; its log tells more", code="bug", kind="server_error"), status=500
-    )
-
-
-async def _told_of_body(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, RequestValidationError)
-    first = _clearest(problem.errors())
-    place = ".".join(str(part) for part in first["loc"][1:] if not isinstance(part, int))
-    message = f"{place or 'the body'}: {first['msg']}"
-    return answer(
-        error_body(message, code="invalid_value", kind="invalid_request_error", param=place or None), status=400
-    )
-
-
-def _clearest(problems: Sequence[Any]) -> Any:
-    """Of a prompt, which may be four things, pydantic tells why it is none of the four; the last reason serves."""
-    return problems[-1]
-
-
-async def _told_of_route(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, HTTPException)
-    codes = {404: "unknown_route", 405: "wrong_method"}
-    message = (
-        problem.detail
-        if problem.status_code not in codes
-        else f"{problem.detail}; routes are /v1/models, /v1/completions, /health, /metrics"
-    )
-    body = error_body(message, code=codes.get(problem.status_code, "invalid_request"), kind="invalid_request_error")
-    return answer(body, status=problem.status_code, headers=dict(problem.headers or {}))

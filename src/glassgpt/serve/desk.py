@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from glassgpt.config import SamplingConfig
 from glassgpt.errors import BusyError
-from glassgpt.sampling.engine import Engine, EngineEvent, Failed, PromptRead, Request, Written
+from glassgpt.sampling.engine import Engine
+from glassgpt.sampling.requests import EngineEvent, Failed, PromptRead, Request, Written
 from glassgpt.serve.shelf import Served, Shelf
 from glassgpt.serve.worker import Worker
 

@@ -39,6 +39,8 @@ class Guard:
         try:
             if scope["type"] != "http":
                 raise RefusedError(400, "no_websocket", "this server speaks plain HTTP")
+            if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self.limits.header_bytes:
+                raise RefusedError(431, "head_too_large", f"a head may have {self.limits.header_bytes:,} bytes")
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._refuse_strangers(headers, scope["path"])
             body = await self._body(headers, receive)
@@ -109,7 +111,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _answer(refused: RefusedError, send: Send) -> None:
     body = dumped(error_body(str(refused), code=refused.code, kind=refused.kind))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refused.status in {408, 413}:
+    if refused.status in {408, 413, 431}:
         headers.append((b"connection", b"close"))  # the rest of what was sent is not read
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from glassgpt.errors import GlassgptError, is_out_of_memory
-from glassgpt.sampling.engine import Engine, EngineEvent
+from glassgpt.sampling.engine import Engine
+from glassgpt.sampling.requests import EngineEvent
 
 Outlet = Callable[[Sequence[EngineEvent]], None]
 log = logging.getLogger(__name__)
