@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from glassgpt.errors import ConfigError, DataError, GlassgptError, TokenizerError
 from glassgpt.serve.answers import Account, error_body, sent
-from glassgpt.serve.desk import Desk, Pending
+from glassgpt.serve.desk import WHEN_GONE, Desk, Pending
 from glassgpt.serve.guard import Guard
 from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.metrics import in_prometheus_form
@@ -38,11 +38,15 @@ def create_app(desk: Desk, access: Access, limits: Limits) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         desk.open()
-        yield
-        desk.close()
+        try:
+            yield
+        finally:
+            desk.close()
 
     # Its own pages of documentation would load scripts from elsewhere.
-    app = FastAPI(title="glassgpt", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="glassgpt", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
     _add_routes(app, desk, limits)
     tell_problems(app)
     app.add_middleware(Guard, access=access, limits=limits)
@@ -102,6 +106,7 @@ async def _complete(desk: Desk, limits: Limits, asked: CompletionRequest, reques
         alternatives=asked.logprobs or 0,
         score_prompt=bool(asked.echo) and asked.logprobs is not None,
     )
+    setattr(request.state, WHEN_GONE, pending.close)
     if asked.stream:
         wants_usage = asked.stream_options is not None and asked.stream_options.include_usage
         return Stream(pending, _chunks(pending, account, wants_usage=wants_usage))

@@ -18,6 +18,8 @@ from glassgpt.sampling.requests import EngineEvent, Failed, PromptRead, Request,
 from glassgpt.serve.shelf import Served, Shelf
 from glassgpt.serve.worker import Worker
 
+WHEN_GONE = "when_gone"  # under this name a request's state has what is to be called when its connection is lost
+
 
 class DrainingError(BusyError):
     pass
@@ -45,7 +47,8 @@ class Desk:
 
     async def model(self, name: str) -> Served:
         """Read from disk at its first use, beside the loop, so that others are answered meanwhile."""
-        return await asyncio.to_thread(self.shelf.take, name)
+        served = self.shelf.have(name)
+        return await asyncio.to_thread(self.shelf.take, name) if served is None else served
 
     def submit(
         self,

@@ -23,10 +23,13 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from glassgpt.errors import ConfigError
-from glassgpt.serve.desk import Desk
+from glassgpt.serve.desk import WHEN_GONE, Desk
 from glassgpt.serve.limits import Limits
 from glassgpt.training.signals import SIGNALS, Interrupts, leave_at_once
 
+# How long the worker may keep Python to itself while the loop has something to send, or a client that left to notice;
+# Python's own 5 ms are two steps of the default model.
+HANDOVER_S = 0.0005
 MOST_CONNECTIONS = 512  # half of the files that a process may usually have open; further ones get 503
 
 
@@ -51,6 +54,14 @@ class Server(uvicorn.Server):
         self.desk, self.limits = desk, limits
         self._until_s = 0.0
         self._interrupts = Interrupts()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(HANDOVER_S)
+        try:
+            super().run(sockets)
+        finally:
+            sys.setswitchinterval(before)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -95,6 +106,8 @@ def _hasty(send_s: float) -> type[asyncio.Protocol]:
             self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            if self.scope is not None:
+                self.scope["state"].get(WHEN_GONE, nothing)()  # at once: the route itself hears it some turns later
             super().connection_lost(exc)
             self._stop_watching()
 
@@ -115,6 +128,10 @@ def _hasty(send_s: float) -> type[asyncio.Protocol]:
                 self.transport.abort()
 
     return HastyProtocol
+
+
+def nothing() -> None:
+    pass
 
 
 def listening(host: str, port: int) -> socket.socket:

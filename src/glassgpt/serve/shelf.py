@@ -48,10 +48,14 @@ class Shelf:
     def loaded(self) -> list[Served]:
         return list(self._loaded.values())
 
+    def have(self, name: str) -> Served | None:
+        """The model of this name, where it is in memory already."""
+        return self._loaded.get(name)
+
     def take(self, name: str) -> Served:
         """The model of this name; the first time it takes as long as reading the file does."""
-        if name in self._loaded:
-            return self._loaded[name]
+        if (loaded := self.have(name)) is not None:
+            return loaded
         found = self.found()
         if name not in found:
             raise UnknownModelError(f"there is no model {name!r}{did_you_mean(name, found)}; see GET /v1/models")
