@@ -447,7 +447,7 @@ def test_a_body_over_the_limit_is_refused_told_or_not(strict: Running) -> None:
 
 def test_while_it_drains_the_running_end_and_the_new_are_refused(home: Path) -> None:
     with serving(home / "runs", limits=Limits(drain_s=20)) as server:
-        held = server.send_request(max_tokens=2000)
+        held = server.send_request(max_tokens=700)
         wait_until(lambda: server.in_flight == 1)
         server.server.drain()
         status, headers, body = server.complete()
@@ -457,7 +457,7 @@ def test_while_it_drains_the_running_end_and_the_new_are_refused(home: Path) -> 
         while piece := held.recv(1 << 16):
             answer += piece
         held.close()
-        assert b'"completion_tokens":2000' in answer
+        assert b'"completion_tokens":700' in answer
         wait_until(lambda: server.server.should_exit)
 
 
@@ -517,6 +517,15 @@ def test_beyond_this_machine_a_key_is_demanded(at_home: Path, capsys: pytest.Cap
     assert main(["serve", "runs/book", "--host", "0.0.0.0", "--port", "0"]) == 2
     assert "give --api-key KEY (or set GLASSGPT_API_KEY)" in capsys.readouterr().err
     assert main(["serve", "--api-key", " "]) == 2
+
+
+def test_who_listens_everywhere_knows_addresses_and_the_names_that_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLASSGPT_API_KEY", "from-outside")
+    asked = {"host": "0.0.0.0", "api_key": None, "allow_host": ["GPT.example"], "allow_origin": ["https://a.example/"]}
+    access = serve_verb._access(asked)
+    assert (access.key, access.any_address, access.origins) == ("from-outside", True, frozenset({"https://a.example"}))
+    assert {"gpt.example", "localhost", socket.gethostname().lower()} <= access.hosts
+    assert serve_verb._access(asked | {"host": "127.0.0.1"}).any_address is False
 
 
 def test_what_is_this_machine_alone() -> None:
