@@ -21,6 +21,7 @@ class Pen:
 
     def __init__(self, batch_size: int, capacity: int, *, device: torch.device) -> None:
         self.lengths = [0] * batch_size
+        self.follows = False  # whether the step is one to record: then only torch may compute
         self.capacity = capacity
         self.device = device
 
@@ -29,6 +30,7 @@ class Pen:
 
         Rows that are equally long, the usual case, write side by side (`even`): a copy, where others scatter.
         """
+        self.follows = False
         self.begin = max(self.lengths)  # on the Python side: asking the device would stall it
         self.end = self.begin + steps
         self.even = min(self.lengths) == self.begin
@@ -45,6 +47,7 @@ class Pen:
 
         Then the whole capacity is shown, and `Cache.visible` alone says what of it is there. `count` does the rest.
         """
+        self.follows = True
         self.even, self.end, self.positions_BT = False, self.capacity, positions_B1
         self.rows_B1 = torch.arange(len(positions_B1), device=self.device).unsqueeze(1)
 

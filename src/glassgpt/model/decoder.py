@@ -105,17 +105,24 @@ class AttentionStep:
             qk_BHK = torch.addcmul(qk_BHK * turn_B1K[0], partner_BHK, turn_B1K[1])
         k_BHSK, v_BHSK = tape.extend(qk_BHK[:, heads:].unsqueeze(2), qkv_BHK[:, both:].unsqueeze(2))
         q_BHTK = qk_BHK[:, :heads].view(B, kv_heads, heads // kv_heads, K)
-        return self.out(answers(q_BHTK, k_BHSK, v_BHSK, visible_B1TS).reshape(B, heads * K))
+        look = fused_answers if tape.pen.follows else answers
+        return self.out(look(q_BHTK, k_BHSK, v_BHSK, visible_B1TS).reshape(B, heads * K))
 
 
 @np.errstate(all="ignore")  # a processor's flags are no figures: what a product reads past its edge can raise them
 def answers(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, visible_B1TS: Tensor | None) -> Tensor:
     """`attention.attend` for one position; numpy reads keys and values faster than torch's kernels (by 1/4)."""
-    if visible_B1TS is not None or q_BHTK.device.type != "cpu" or q_BHTK.dtype != torch.float32:
-        return F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=visible_B1TS)
+    if q_BHTK.device.type != "cpu" or q_BHTK.dtype != torch.float32:
+        return fused_answers(q_BHTK, k_BHSK, v_BHSK, visible_B1TS)
     q_BHTK = q_BHTK / math.sqrt(q_BHTK.shape[-1])
     scores_BHTS = torch.from_numpy(np.matmul(q_BHTK.numpy(), k_BHSK.numpy().swapaxes(2, 3)))
+    if visible_B1TS is not None:
+        scores_BHTS.masked_fill_(~visible_B1TS, -math.inf)
     return torch.from_numpy(np.matmul(scores_BHTS.softmax(dim=-1).numpy(), v_BHSK.numpy()))
+
+
+def fused_answers(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, visible_B1TS: Tensor | None) -> Tensor:
+    return F.scaled_dot_product_attention(q_BHTK, k_BHSK, v_BHSK, attn_mask=visible_B1TS)
 
 
 def mlp_step(mlp: nn.Module, pack: Pack) -> Callable[[Tensor], Tensor]:
