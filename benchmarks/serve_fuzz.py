@@ -162,9 +162,11 @@ def try_one(port: int, seed: int | None) -> str:
         pass
     except ConnectionError:
         return "cut"
-    if received.startswith(b"HTTP/1.1 "):
-        return received[9:12].decode("ascii", "replace")
-    return "hang" if whole and time.monotonic() >= deadline else "nothing"
+    if whole and time.monotonic() >= deadline:
+        return "hang"  # also when an answer had begun
+    if received.startswith(b"HTTP/1.1 100"):  # "go on": the answer stands behind it
+        received = received.partition(b"\r\n\r\n")[2]
+    return received[9:12].decode("ascii", "replace") if received.startswith(b"HTTP/1.1 ") else "nothing"
 
 
 def a_request(rng: random.Random) -> tuple[bool, bytes]:
