@@ -63,6 +63,7 @@ def test_mini_gpt_trains_publishes_and_continues_romeo(tmp_path: Path, mirror: s
     assert len(list((clone / "runs").iterdir())) == 2, "each run keeps its own folder"
 
 
+@pytest.mark.slow  # at its full size; a smaller one is typed as its document says, and mini_gpt is as large
 def test_nano_gpt_prepares_trains_and_samples(tmp_path: Path, mirror: str) -> None:
     clone = make_clone(tmp_path / "glassgpt", steps=1, mirror=mirror)
     clone.type("python data.py")

@@ -289,7 +289,9 @@ def test_bf16_autocast_stays_near_fp32_and_trains(form: str) -> None:
     loss.backward()
 
 
-@every_form
+@pytest.mark.parametrize(
+    "form", [form if form in {"gpt2", "everything"} else pytest.param(form, marks=pytest.mark.slow) for form in FORMS]
+)
 def test_the_model_compiles_whole(form: str) -> None:
     torch.compiler.reset()
     model, ids_BT = model_of(form), random_ids(B, T)

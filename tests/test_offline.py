@@ -45,6 +45,12 @@ NAMED_FOR_IT = {
     "data.hub": {"datasets", "huggingface_hub", "urllib"},  # hf:NAME
     "lab.track": {"wandb"},  # --wandb
     "lab.study": {"socket"},  # gethostname: which machine has a trial in hand
+    # Serving listens, and asks nobody.
+    "cli.serve": {"socket"},
+    "serve.api": {"asyncio"},
+    "serve.desk": {"asyncio"},
+    "serve.guard": {"urllib", "asyncio"},
+    "serve.server": {"socket", "asyncio"},
 }
 GUARD = """
 import sys

@@ -181,6 +181,7 @@ os._exit = tell  # how a worker leaves
     assert tells.startswith("weights ")
 
 
+@pytest.mark.slow
 def test_a_mistake_in_all_processes_is_told_once(text: Path, alone: Path) -> None:
     before = (alone / "last.safetensors").read_bytes()
     (code, *said), (other_code, *other) = Pair(words(text, alone)).end()
