@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QUICK = (
-    "rope", "reading", "files", "presets", "runs", "download", "token_cache",
+    "rope", "reading", "files", "runs", "token_cache",
 )  # fmt: skip
 SLOW = (
     "bpe",
