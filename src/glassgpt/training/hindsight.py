@@ -62,11 +62,12 @@ class Hindsight:
     def _look_at(self, step: int, loss: float, norm: float) -> None:
         self._skipped = 0 if math.isfinite(loss + norm) else self._skipped + 1
         if self._skipped > (MOST_SKIPPED if self.scaled else 0):
-            raise diverged(f"step {step + 1}: loss={loss:.4g}, gradient norm={norm:.4g}", self.circumstances)
+            numbers = f"loss={loss:.4g}, gradient norm={norm:.4g}"
+            raise diverged(f"step {step + 1}: {numbers}; nothing was changed by it", self.circumstances)
 
 
 def diverged(what: str, circumstances: str) -> DivergenceError:
     return DivergenceError(
-        f"{what}; nothing was changed by it ({circumstances}). Lower --learning-rate, or try --precision fp32; "
+        f"{what} ({circumstances}). Lower --learning-rate, or try --precision fp32; "
         f"or go on from what was saved last, at half the rate: --resume RUN --on-divergence back"
     )
