@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import random
 import sys
@@ -38,7 +37,8 @@ from accidents.broken_disk import (
 from accidents.disturbed import Scenario, a_world
 from accidents.disturbed_runs import ALL, FOLDER
 from accidents.full_disk import try_both
-from common import machine, options
+from common import options
+from promises import Promise, told
 
 from glassgpt.cli.main import guarded
 from glassgpt.training.events import Event, Note, Saved
@@ -126,13 +126,13 @@ def _failed(scenario: Scenario, disk: BrokenDisk, heard: Path) -> list[str]:
 def _act(scenario: Scenario, disk: BrokenDisk, heard: Path) -> int:
     with heard.open("ab", buffering=0) as file, working_on(disk):
 
-        def told(event: Event) -> None:
+        def hear(event: Event) -> None:
             if isinstance(event, Saved) and event.path == FOLDER.last:
                 file.write(f"saved {event.step}\n".encode())
             if isinstance(event, Note) and " could not be written" in event.text:
                 file.write(f"excused {event.text.partition(' could not')[0]}\n".encode())
 
-        scenario.act(told)
+        scenario.act(hear)
     return 0
 
 
@@ -170,9 +170,7 @@ def main() -> int:
     for name in dict.fromkeys(point.scenario.name for point in chosen):
         here = [point for point in chosen if point.scenario.name == name]
         print(f"{name:72} {sum(point not in failed for point in here):5} of {len(here)}")
-    promises = [_promise(chosen, set(failed), asked.seed, seconds), _full_disk(asked.seed)]
-    print(json.dumps({"program": "crash_test", "promises": promises, "machine": machine()}))
-    return 1 if any(promise["failed"] for promise in promises) else 0
+    return told("crash_test", [_promise(chosen, set(failed), asked.seed, seconds), _full_disk(asked.seed)])
 
 
 def _each_point(world: Path, chosen: list[Point], *, stride: int, seed: int) -> Iterator[Point]:
@@ -183,26 +181,24 @@ def _each_point(world: Path, chosen: list[Point], *, stride: int, seed: int) -> 
             yield point
 
 
-def _promise(chosen: Sequence[Point], failed: set[Point], seed: int, seconds: float) -> dict[str, object]:
+def _promise(chosen: Sequence[Point], failed: set[Point], seed: int, seconds: float) -> Promise:
     places = {(point.scenario.name, point.at) for point in chosen}
     bad = {(point.scenario.name, point.at) for point in failed}
     ways = len({point.way for point in chosen})
     what = f"crash points: {ways} ways each ({len(chosen) - len(failed)} of {len(chosen)} trials), gone on from"
-    return {"promise": what,
-            "figure": f"{len(places) - len(bad)} of {len(places)}", "tried": len(chosen), "failed": len(failed),
-            "seed": seed, "seconds": seconds}  # fmt: skip
+    return Promise(promise=what, figure=f"{len(places) - len(bad)} of {len(places)}", tried=len(chosen),
+                   failed=len(failed), seed=seed, seconds=seconds)  # fmt: skip
 
 
-def _full_disk(seed: int) -> dict[str, object]:
+def _full_disk(seed: int) -> Promise:
     begin = time.perf_counter()
     answer = try_both()
     for way, wrong in answer.items():
         print(f"{way}: {wrong if isinstance(wrong, str) else '; '.join(wrong) or 'previous checkpoint whole'}")
     tried = [wrong for wrong in answer.values() if isinstance(wrong, list)]
     failed = sum(map(bool, tried))
-    return {"promise": "disk full: previous checkpoint whole", "figure": f"{len(tried) - failed} of {len(tried)}",
-            "tried": len(tried), "failed": failed, "seed": seed,
-            "seconds": round(time.perf_counter() - begin, 1)}  # fmt: skip
+    return Promise(promise="disk full: previous checkpoint whole", tried=len(tried), failed=failed, seed=seed,
+                   seconds=round(time.perf_counter() - begin, 1))  # fmt: skip
 
 
 def quick_place() -> str | None:

@@ -8,7 +8,6 @@ damage hit what has no meaning). A file that loads with other content is a silen
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from accidents.victims import make_victims
-from common import machine
+from promises import Promise, told
 
 BLOCK = 512  # bytes; what old disks lose at once
 UNREAD = {
@@ -117,14 +116,12 @@ def run(folder: Path, *, count: int, seed: int) -> dict[str, Counter[str]]:
     return outcomes
 
 
-def promise(outcomes: dict[str, Counter[str]], *, seed: int, seconds: float) -> dict[str, Any]:
+def promise(outcomes: dict[str, Counter[str]], *, seed: int, seconds: float) -> Promise:
     total = sum(outcomes.values(), Counter[str]())
     tried = total.total()
     good = total["refused"] + total["harmless"]
-    return {
-        "promise": "damaged files: refused by name, or as before", "figure": f"{good} of {tried}", "tried": tried,
-        "failed": tried - good, "silent": total["silent"], "seed": seed, "seconds": round(seconds, 1),
-    }  # fmt: skip
+    what = "damaged files: refused by name, or as before"
+    return Promise(promise=what, tried=tried, failed=tried - good, seed=seed, seconds=round(seconds, 1))
 
 
 def main() -> int:
@@ -141,10 +138,7 @@ def main() -> int:
         print(f"{name:18}" + "".join(f"{counts[column]:>10,}" for column in columns))
     for name, why in UNREAD.items():
         print(f"{name:18}  not damaged: no program reads it back ({why})")
-    row = promise(outcomes, seed=asked.seed, seconds=time.perf_counter() - begin)
-    print(f"{row['promise']}: {row['figure']}, {row['silent']} silent")
-    print(json.dumps({"program": "damage_test", "promises": [row], "machine": machine()}))
-    return int(row["failed"] > 0)
+    return told("damage_test", [promise(outcomes, seed=asked.seed, seconds=time.perf_counter() - begin)])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ with SIGKILL in the middle. Then the server is good, and the same call is made a
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import subprocess
@@ -22,7 +21,8 @@ from typing import Any
 
 from accidents import bad_answers as bad
 from accidents.bad_server import Behaviour, Case, serving
-from common import ROOT, machine, options
+from common import ROOT, options
+from promises import Promise, told
 
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -183,7 +183,7 @@ def _kill_in_the_middle(case: Case, remote: Remote, target: Path) -> str:
     return "" if child.returncode in {0, -signal.SIGKILL} else f"the child failed by itself: {child.returncode}"
 
 
-def promises(outcomes: Sequence[Outcome], seed: int) -> list[dict[str, Any]]:
+def promises(outcomes: Sequence[Outcome], seed: int) -> list[Promise]:
     resumable = [outcome for outcome in outcomes if outcome.resumable]
     seconds = round(sum(outcome.seconds for outcome in outcomes), 1)
     rows = (
@@ -193,10 +193,9 @@ def promises(outcomes: Sequence[Outcome], seed: int) -> list[dict[str, Any]]:
         ("of these, kept beginnings that were gone on from", [outcome.resumed for outcome in resumable]),
     )
     return [
-        {"promise": what, "figure": f"{sum(held)} of {len(held)}",
-         "tried": len(held), "failed": len(held) - sum(held), "seed": seed, "seconds": seconds}
+        Promise(promise=what, tried=len(held), failed=len(held) - sum(held), seed=seed, seconds=seconds)
         for what, held in rows
-    ]  # fmt: skip
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,11 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for outcome in outcomes:
         if outcome.accepted or outcome.untold or not outcome.completed or (outcome.resumable and not outcome.resumed):
             print(f"FAILED  {outcome}")
-    kept = promises(outcomes, asked.seed)
-    for row in kept:
-        print(f"{row['promise']:60} {row['figure']}")
-    print(json.dumps({"program": "download_test", "promises": kept, "machine": machine()}))
-    return 1 if any(row["failed"] for row in kept) else 0
+    return told("download_test", promises(outcomes, asked.seed))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from typing import Any
 from accidents.hostile_cases import Case, Victims, crafted, written
 from accidents.hostile_changes import changed, meta_signed
 from accidents.victims import make_victims
-from common import ROOT, machine
+from common import ROOT
+from promises import Promise, told
 
 LONGEST_S, HANGS_S, SPARE_BYTES = 2.0, 20.0, 64 << 20
 KINDS = {"char.json": "tokenizer", "bpe.json": "tokenizer", "config.yaml": "config", "tokens": "tokens"}
@@ -151,7 +152,7 @@ def run(folder: Path, *, count: int, seed: int, large: bool = True) -> Tally:
     return attack(folder, cases(), victims, canary)
 
 
-def promises(tally: Tally, *, seed: int, seconds: float) -> list[dict[str, Any]]:
+def promises(tally: Tally, *, seed: int, seconds: float) -> list[Promise]:
     bounds = f"under 2 s (slowest {tally.slowest_s:.1f}) and 64 MiB above the file (most {tally.largest >> 20})"
     failures = {
         "mutated model files: nothing in them was run": tally.executed,
@@ -159,12 +160,9 @@ def promises(tally: Tally, *, seed: int, seconds: float) -> list[dict[str, Any]]
         bounds: tally.unbounded,
     }
     return [
-        {
-            "promise": promise, "figure": f"{tally.tried - failed} of {tally.tried}", "tried": tally.tried,
-            "failed": failed, "seed": seed, "seconds": round(seconds, 1),
-        }
+        Promise(promise=promise, tried=tally.tried, failed=failed, seed=seed, seconds=round(seconds, 1))
         for promise, failed in failures.items()
-    ]  # fmt: skip
+    ]
 
 
 def main() -> int:
@@ -177,12 +175,8 @@ def main() -> int:
         tally = run(Path(folder), count=asked.mutations, seed=asked.seed)
     for complaint in tally.complaints[:50]:
         print(complaint)
-    rows = promises(tally, seed=asked.seed, seconds=time.perf_counter() - begin)
-    for row in rows:
-        print(f"{row['promise']:32} {row['figure']:>18}  {'held' if not row['failed'] else 'BROKEN'}")
     print(f"{dict(tally.kinds)}; slowest {tally.slowest_s:.2f} s, {tally.largest / (1 << 20):.1f} MiB above the file")
-    print(json.dumps({"program": "hostile_test", "promises": rows, "machine": machine()}))
-    return int(any(row["failed"] for row in rows))
+    return told("hostile_test", promises(tally, seed=asked.seed, seconds=time.perf_counter() - begin))
 
 
 if __name__ == "__main__":

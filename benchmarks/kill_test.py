@@ -13,14 +13,13 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from accidents.lives import Life, differences, left_by, step_of, steps_taken
+from accidents.lives import Life, a_place, differences, left_by, step_of, steps_taken
 from common import options
 from promises import Promise, told
 
@@ -42,10 +41,6 @@ class Tally:
     different: int = 0
     most_repeated: int = 0
     words: list[str] = field(default_factory=list)
-
-
-def write_text(path: Path) -> None:
-    path.write_text("".join(f"{n} times {n % 7} makes {n * (n % 7)}. " for n in range(1500)), encoding="utf-8")
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, object], float]:
@@ -100,13 +95,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["GLASSGPT_CACHE"] = str(Path(place) / "cache")
-        write_text(Path(place) / "text.txt")
+    with a_place() as place:
         began = time.monotonic()
-        truth, whole_s = undisturbed(Path(place) / "truth")
+        truth, whole_s = undisturbed(place / "truth")
         print(f"an undisturbed run takes {whole_s:.1f} s; {asked.kills} kills follow", flush=True)
-        tally = kill_often(Path(place) / "run", asked.kills, seed=asked.seed, truth=truth, whole_s=whole_s)
+        tally = kill_often(place / "run", asked.kills, seed=asked.seed, truth=truth, whole_s=whole_s)
         seconds = time.monotonic() - began
     print("\n".join(tally.words))
     about = {"seed": asked.seed, "seconds": round(seconds, 1)}

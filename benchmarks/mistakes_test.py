@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 import random
 import re
@@ -24,7 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import ROOT, machine, options
+from common import ROOT, options
+from promises import Promise, told
 
 sys.path.insert(0, str(ROOT / "src"))  # a clone works before it is installed
 
@@ -175,10 +175,8 @@ def main() -> int:
     print(
         f"{tried - failed} of {tried} mistakes are answered in one line ({len(real)} of them in processes), {seconds} s"
     )
-    promise = {"promise": PROMISE, "figure": f"{tried - failed} of {tried}", "tried": tried, "failed": failed,
-               "seed": asked.seed, "seconds": seconds}  # fmt: skip
-    print(json.dumps({"program": "mistakes_test", "promises": [promise], "machine": machine()}))
-    return 1 if failed else 0
+    promise = Promise(promise=PROMISE, tried=tried, failed=failed, seed=asked.seed, seconds=seconds)
+    return told("mistakes_test", [promise])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ was said to be saved.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -24,8 +23,9 @@ from accidents.broken_disk import Done, Recorder, Unsynced, working_on
 from accidents.disturbed import INSIDE, Preparing, PreparingPairs, Scenario, a_world
 from accidents.disturbed_runs import FOLDER, SEED, Overwriting, Resuming, Training
 from accidents.drive import Drive, State
-from common import machine, options
+from common import options
 from crash_test import quick_place
+from promises import Promise, told
 
 from glassgpt.checkpoint import load_checkpoint
 from glassgpt.errors import CheckpointError, RunError
@@ -230,14 +230,11 @@ def main() -> int:
     for site in sorted(sites):
         print(f"  without the sync in {site:40} {'it is seen' if site in seen else 'NOTHING IS SEEN'}")
     seconds = round(time.perf_counter() - begin, 1)
-    promises = [
-        {"promise": what, "figure": f"{tried - failed} of {tried}", "tried": tried, "failed": failed,
-         "seed": asked.seed, "seconds": seconds}
+    return told("power_test", [
+        Promise(promise=what, tried=tried, failed=failed, seed=asked.seed, seconds=seconds)
         for what, tried, failed in (("states after a power loss: readable", states, len(faults)),
                                     ("sync sites whose absence is seen", len(sites), len(sites - seen)))
-    ]  # fmt: skip
-    print(json.dumps({"program": "power_test", "promises": promises, "machine": machine()}))
-    return 1 if faults or sites != seen else 0
+    ])  # fmt: skip
 
 
 KINDS: tuple[type[Scenario], ...] = (Overwriting, Training, Resuming, Preparing, PreparingPairs)

@@ -14,16 +14,15 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from accidents.lives import Ending, Life, differences, step_of
+from accidents.lives import Ending, Life, a_place, differences, step_of
 from common import options
-from kill_test import command, undisturbed, write_text
+from kill_test import command, undisturbed
 from promises import Promise, told
 
 LONGEST_S = 5.0
@@ -105,13 +104,11 @@ def main() -> int:
     parser.add_argument("--signals", type=int, default=60, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["GLASSGPT_CACHE"] = str(Path(place) / "cache")
-        write_text(Path(place) / "text.txt")
+    with a_place() as place:
         began = time.monotonic()
-        truth, whole_s = undisturbed(Path(place) / "truth")
-        once = interrupt_often(Path(place) / "run", asked.signals, seed=asked.seed, truth=truth, whole_s=whole_s)
-        twice = interrupt_twice(Path(place) / "run", max(1, asked.signals // 3), seed=asked.seed, whole_s=whole_s)
+        truth, whole_s = undisturbed(place / "truth")
+        once = interrupt_often(place / "run", asked.signals, seed=asked.seed, truth=truth, whole_s=whole_s)
+        twice = interrupt_twice(place / "run", max(1, asked.signals // 3), seed=asked.seed, whole_s=whole_s)
         seconds = time.monotonic() - began
     print("\n".join([*once.wrong, *twice.wrong]))
     about = {"seed": asked.seed, "seconds": round(seconds, 1)}

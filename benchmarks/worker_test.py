@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,9 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from accidents.lives import differences, left_by, step_of, steps_taken
+from accidents.lives import a_place, differences, left_by, step_of, steps_taken
 from common import options
-from kill_test import write_text
 from promises import Promise, told
 
 LONGEST_S = 30.0
@@ -175,14 +173,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["GLASSGPT_CACHE"] = str(Path(place) / "cache")
-        write_text(Path(place) / "text.txt")
+    with a_place() as place:
         began = time.monotonic()
-        truth_folder = Path(place) / "truth"
+        truth_folder = place / "truth"
         undisturbed = Launch(truth_folder)
         assert undisturbed.process.wait(PATIENCE_S) == 0, undisturbed.said()
-        tally = kill_often(Path(place) / "run", asked.kills, seed=asked.seed, truth=left_by(truth_folder))
+        tally = kill_often(place / "run", asked.kills, seed=asked.seed, truth=left_by(truth_folder))
         seconds = time.monotonic() - began
     print("\n".join(tally.wrong))
     return told("worker_test", [

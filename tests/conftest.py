@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import torch
 from hypothesis import settings
+
+from glassgpt.data.prepare import Prepared
+from glassgpt.errors import GlassgptError
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 BOOK = "The owl flew over the sea, and the sea was calm. «Näin», said the owl.\n" * 40
@@ -25,6 +28,19 @@ def stirred(model: Model, *, by: float, seed: int = 2) -> Model:
         for weight in model.parameters():
             weight.add_(torch.randn(weight.shape, generator=rng), alpha=by)
     return model
+
+
+def refusal(action: Callable[[], object]) -> str:
+    """The one line with which it is refused."""
+    with pytest.raises(GlassgptError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def text_of(found: Prepared) -> str:
+    """What both token files say."""
+    return found.tokenizer.decode([*found.train_ids.tolist(), *found.val_ids.tolist()])
 
 
 # A busy machine is slow now and then, and no claim of ours is about the time of one example.

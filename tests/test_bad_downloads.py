@@ -45,7 +45,7 @@ def outcomes(program: Any, *names: str, seed: int = 1) -> list[Any]:
 
 def broken(program: Any, *names: str, seed: int = 1) -> set[str]:
     rows = program.promises(outcomes(program, *names, seed=seed), seed)
-    return {row["promise"].split(",")[0] for row in rows if row["failed"]}
+    return {row.promise.split(",")[0] for row in rows if row.failed}
 
 
 def test_every_way_to_go_wrong_ends_well(program: Any) -> None:

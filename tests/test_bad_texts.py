@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import glassgpt
+from conftest import refusal, text_of
 from glassgpt.config import DataConfig
 from glassgpt.data.prepare import Prepared, prepare
-from glassgpt.errors import GlassgptError
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.bpe import BPE
 from glassgpt.text.bytelevel import SPECIALS
@@ -49,17 +48,6 @@ def prepared(folder: Path, content: bytes | str, *, vocab_size: int | None = Non
     path = folder / "text.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     return prepare(DataConfig(data=(str(path),)), vocab_size=vocab_size, cache=folder / "cache", min_tokens=0)
-
-
-def text_of(found: Prepared) -> str:
-    return found.tokenizer.decode([*found.train_ids.tolist(), *found.val_ids.tolist()])
-
-
-def told(action: Callable[[], object]) -> str:
-    with pytest.raises(GlassgptError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @settings(max_examples=100)
@@ -119,8 +107,8 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_text_is_told_with_the_way_out(tmp_path: Path, kind: str) -> None:
     content, message = REFUSED[kind]
-    assert message in told(lambda: prepared(tmp_path, content))
-    assert message in told(lambda: prepared(tmp_path, content, vocab_size=300))
+    assert message in refusal(lambda: prepared(tmp_path, content))
+    assert message in refusal(lambda: prepared(tmp_path, content, vocab_size=300))
 
 
 MEASURE = """

@@ -12,24 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from conftest import refusal, text_of
 from glassgpt.config import DataConfig
-from glassgpt.data.prepare import Prepared, prepare
+from glassgpt.data.prepare import prepare
 from glassgpt.data.reading import text_files_in, text_files_matching
 from glassgpt.data.sources import find_source
-from glassgpt.errors import GlassgptError
 
 BOOK = "The owl flew over the sea, and the sea was calm. «Näin», said the owl.\n" * 60
-
-
-def text_of(found: Prepared) -> str:
-    return found.tokenizer.decode([*found.train_ids.tolist(), *found.val_ids.tolist()])
-
-
-def told(action: Callable[[], object]) -> str:
-    with pytest.raises(GlassgptError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -45,9 +34,9 @@ def test_pipes_sockets_devices_and_broken_links_are_refused_or_left_out_and_neve
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket.txt")
     for name in ("pipe.txt", "device.txt", "socket.txt", "/dev/null"):
-        assert "no file that can be read twice" in told(lambda name=name: find_source((name,)))  # type: ignore[misc]
+        assert "no file that can be read twice" in refusal(lambda name=name: find_source((name,)))  # type: ignore[misc]
     for name in ("dangling.txt", "loop.txt"):
-        assert "is a link that leads nowhere" in told(lambda name=name: find_source((name,)))  # type: ignore[misc]
+        assert "is a link that leads nowhere" in refusal(lambda name=name: find_source((name,)))  # type: ignore[misc]
     for spec in (".", "*.txt", "**/*.txt"):
         assert [path.name for path in find_source((spec,)).files] == ["a.txt"]
 
@@ -99,8 +88,8 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
-    assert "cannot read" in told(lambda: find_source(("x" * 5000,)))
-    assert "no file, folder or named text" in told(lambda: find_source(("a\0b",)))
+    assert "cannot read" in refusal(lambda: find_source(("x" * 5000,)))
+    assert "no file, folder or named text" in refusal(lambda: find_source(("a\0b",)))
 
 
 @pytest.mark.parametrize("stage", ["reading", "encoding"])
@@ -120,6 +109,6 @@ def test_a_file_that_does_not_keep_still_is_never_half_prepared(tmp_path: Path, 
             fates[fate]()
 
     config = DataConfig(data=(str(path),))
-    message = told(lambda: prepare(config, cache=tmp_path / "cache", progress=tell))
+    message = refusal(lambda: prepare(config, cache=tmp_path / "cache", progress=tell))
     assert any(word in message for word in ("changed while it was read", "No such file", "zero byte", "too short"))
     assert not list((tmp_path / "cache").rglob("meta.json"))

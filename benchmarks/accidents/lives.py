@@ -12,10 +12,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,16 @@ class Ending:
     code: int
     said: str
     seconds: float  # from the signal to the end, where one was sent
+
+
+@contextmanager
+def a_place() -> Iterator[Path]:
+    """An empty folder with a text to train on, and a cache of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["GLASSGPT_CACHE"] = str(Path(place) / "cache")
+        text = "".join(f"{n} times {n % 7} makes {n * (n % 7)}. " for n in range(1500))
+        (Path(place) / "text.txt").write_text(text, encoding="utf-8")
+        yield Path(place)
 
 
 class Life:
