@@ -13,8 +13,7 @@ from pathlib import Path
 
 from glassgpt.config import Weights
 from glassgpt.errors import RunError, did_you_mean
-from glassgpt.library import LanguageModel, ready
-from glassgpt.recovery import find_whole
+from glassgpt.library import LanguageModel, load
 from glassgpt.runs import RUNS, RunFolder, find_run
 from glassgpt.sampling.engine import Engine
 
@@ -61,7 +60,7 @@ class Shelf:
             raise UnknownModelError(f"there is no model {name!r}{did_you_mean(name, found)}; see GET /v1/models")
         with self._lock:
             if name not in self._loaded:
-                lm = ready(find_whole(found[name]).checkpoint, device=self.device)
+                lm = load(found[name], device=self.device)  # which says when it had to take another checkpoint
                 engine = Engine(lm.writer, lm.tokenizer, slots=self.slots, queue=self.queue, weights=self.weights)
                 engine.slots.warm()
                 self._loaded[name] = Served(name=name, lm=lm, engine=engine)
