@@ -10,7 +10,7 @@ from glassgpt import settings
 from glassgpt.cli.chosen import RUN_HELP, chosen_checkpoint
 from glassgpt.cli.flags import Parser
 from glassgpt.cli.terminal import bytes_for_people
-from glassgpt.config import ModelConfig
+from glassgpt.model.count import form_of
 from glassgpt.runs import RunFolder
 from glassgpt.wording import counted
 
@@ -63,21 +63,6 @@ def facts_of(file: Path, checkpoint: Checkpoint) -> Iterator[str]:
     if RunFolder(file.parent).is_run():
         names = sorted(entry.name for entry in file.parent.iterdir() if not entry.name.startswith("."))
         yield f"files       {file.parent}: {' '.join(names)}"
-
-
-def form_of(config: ModelConfig) -> str:
-    if config.architecture == "bigram":
-        return f"bigram: a table with the odds of what follows each of {config.vocab_size} tokens"
-    extras = [
-        "tied" if config.tie_weights else "untied",
-        "biases" if config.bias else "no biases",
-        *(["QK-norm"] if config.qk_norm else []),
-        *([counted(config.kv_heads, "key-value head")] if config.kv_heads != config.n_heads else []),
-        *([f"token shift {config.token_shift}"] if config.token_shift else []),
-    ]
-    parts = f"{counted(config.n_layers, 'layer')}, {counted(config.n_heads, 'head')}"
-    size = f"{parts}, width {config.d_model}, MLP {config.mlp_width}"
-    return f"{size}, context {config.max_seq_len}; {config.position}, {config.norm}, {config.mlp}, {', '.join(extras)}"
 
 
 def parameters_by_part(checkpoint: Checkpoint) -> dict[str, int]:

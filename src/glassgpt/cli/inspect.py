@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from glassgpt.cli.chosen import aside, chosen_checkpoint, chosen_text, new_file
 from glassgpt.cli.flags import Parser, unescape, whole
-from glassgpt.cli.info import form_of
 from glassgpt.cli.terminal import wants_colour
 from glassgpt.errors import ConfigError, RunError
 from glassgpt.files import write_text
+from glassgpt.model.count import form_of
 from glassgpt.runs import RunFolder, find_run
 from glassgpt.wording import counted
 

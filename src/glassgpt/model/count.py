@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from glassgpt.config import ModelConfig
 from glassgpt.errors import ConfigError
+from glassgpt.wording import counted
 
 FP32, BF16 = 4, 2  # bytes
 
@@ -145,3 +146,19 @@ def vocab_size(config: ModelConfig) -> int:
     if config.vocab_size is None:
         raise ConfigError("vocab_size is not set, so the model cannot be counted; take it from the tokenizer")
     return config.vocab_size
+
+
+def form_of(config: ModelConfig) -> str:
+    """A model in one line, for people."""
+    if config.architecture == "bigram":
+        return f"bigram: a table with the odds of what follows each of {config.vocab_size} tokens"
+    extras = [
+        "tied" if config.tie_weights else "untied",
+        "biases" if config.bias else "no biases",
+        *(["QK-norm"] if config.qk_norm else []),
+        *([counted(config.kv_heads, "key-value head")] if config.kv_heads != config.n_heads else []),
+        *([f"token shift {config.token_shift}"] if config.token_shift else []),
+    ]
+    parts = f"{counted(config.n_layers, 'layer')}, {counted(config.n_heads, 'head')}"
+    size = f"{parts}, width {config.d_model}, MLP {config.mlp_width}"
+    return f"{size}, context {config.max_seq_len}; {config.position}, {config.norm}, {config.mlp}, {', '.join(extras)}"

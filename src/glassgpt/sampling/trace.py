@@ -72,26 +72,29 @@ class Trace:
         bits = [token.bits for token in self.tokens if token.bits is not None]
         return sum(bits) / len(bits) if bits else None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, attention: bool = True) -> dict[str, Any]:
         """Plain tables and numbers; of each row of attention, what the token may see."""
+        maps = self.attention if attention else ()
         return {
             "tokens": [_plain(token) for token in self.tokens],
             "upcoming": [_plain(guess) for guess in self.upcoming],
             "tokens_left_out": self.tokens_left_out,
             "mean_bits": _rounded(self.mean_bits),
-            "attention": [[_visible(weights_TS) for weights_TS in weights_HTS] for weights_HTS in self.attention],
+            "attention": [[_visible(weights_TS) for weights_TS in weights_HTS] for weights_HTS in maps],
             "lens": [[_plain(guess) for guess in row] for row in self.lens],
             "norms": [[_rounded(norm) for norm in row] for row in self.norms],
             "embeddings": self.embeddings.as_json(),
         }
 
 
-def trace(model: Predictor, tokenizer: Tokenizer, text: str, *, alternatives: int = 5) -> Trace:
+def trace(
+    model: Predictor, tokenizer: Tokenizer, text: str, *, alternatives: int = 5, most_tokens: int | None = None
+) -> Trace:
     """Read a text, or as much of its end as the model can look at; the model is left as it was."""
     ids = tokenizer.encode(text)
     if not ids:
         raise DataError('the text is empty, so there is nothing to look at; give at least one character, such as "T"')
-    window = ids[-model.context :]
+    window = ids[-min(model.context, most_tokens or model.context) :]
     with inference(model), remembering(model) as inside:
         device = next(model.parameters()).device
         logits_BTV, _ = model(torch.tensor([window], device=device))

@@ -23,10 +23,18 @@ class Account:
     """One request, as it is told to its client."""
 
     def __init__(
-        self, model: str, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], *, n: int, echo: bool, logprobs: bool
+        self,
+        model: str,
+        tokenizer: Tokenizer,
+        prompts: Sequence[Sequence[int]],
+        *,
+        n: int,
+        echo: bool,
+        logprobs: bool,
+        ids: bool = False,
     ) -> None:
         self.tokenizer, self.prompts, self.n = tokenizer, prompts, n
-        self.echo, self.logprobs = echo, logprobs
+        self.echo, self.logprobs, self.ids = echo, logprobs, ids
         self.head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
         self.head |= {"model": model}
         self.written = 0
@@ -98,12 +106,15 @@ class Account:
         for name in names:
             offsets.append(self._shown[sample])
             self._shown[sample] += len(name)
-        return {
+        figures: dict[str, list[Any]] = {
             "tokens": names,
             "token_logprobs": [None if value is None else max(value, LEAST) for value in log_probs],
             "top_logprobs": [self._named(one) or None for one in odds],
             "text_offset": offsets,
         }
+        if self.ids:  # two tokens may be called alike, and a text may be cut in other ways: ids say which it was
+            figures |= {"token_ids": list(ids), "top_token_ids": [[token_id for token_id, _ in one] for one in odds]}
+        return figures
 
     def _named(self, odds: Odds) -> dict[str, float]:
         return {name_of(self.tokenizer, token_id): max(log_prob, LEAST) for token_id, log_prob in odds}

@@ -2,7 +2,8 @@
 
     GET /v1/models   POST /v1/completions   POST /v1/chat/completions (refused)   GET /health   GET /metrics
 
-A route reads, asks the `Desk`, and tells what comes; who may come here at all was decided by `guard.py`.
+A route reads, asks the `Desk`, and tells what comes; who may come here at all was decided by `guard.py`. What the page
+is made of and asks for besides is in `site.py` and `glass.py`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from starlette.types import Receive, Scope, Send
 from glassgpt.errors import ConfigError, DataError, GlassgptError, TokenizerError
 from glassgpt.serve.answers import Account, error_body, sent
 from glassgpt.serve.desk import WHEN_GONE, Desk, Pending
+from glassgpt.serve.glass import add_glass
 from glassgpt.serve.guard import Guard
 from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.metrics import in_prometheus_form
 from glassgpt.serve.problems import answer, tell_problems
 from glassgpt.serve.shapes import CompletionRequest
 from glassgpt.serve.shelf import Served, UnknownModelError
+from glassgpt.serve.site import add_page
 
 Result = TypeVar("Result")
 SMALL = 4096  # characters that are encoded before anybody else could notice
@@ -48,6 +51,8 @@ def create_app(desk: Desk, access: Access, limits: Limits) -> FastAPI:
         title="glassgpt", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
     )
     _add_routes(app, desk, limits)
+    add_glass(app, desk, limits)
+    add_page(app)
     tell_problems(app)
     app.add_middleware(Guard, access=access, limits=limits)
     if access.origins:
@@ -98,9 +103,10 @@ async def _complete(desk: Desk, limits: Limits, asked: CompletionRequest, reques
         n=asked.samples,
         echo=bool(asked.echo),
         logprobs=asked.logprobs is not None,
+        ids=bool(asked.return_token_ids),
     )
     pending = desk.submit(
-        served.engine,
+        served,
         prompts,
         asked.settings(desk.shelf.weights),
         alternatives=asked.logprobs or 0,

@@ -32,7 +32,7 @@ class Desk:
         self.counts: Counter[str] = Counter()
         self._tickets = itertools.count(1)
         self._waiting: dict[int, Pending] = {}
-        self._worker = Worker(lambda: [served.engine for served in shelf.loaded()], self._from_thread)
+        self._worker = Worker(shelf.engines, self._from_thread)
 
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ class Desk:
 
     def submit(
         self,
-        engine: Engine,
+        served: Served,
         prompts: Sequence[Sequence[int]],
         settings: SamplingConfig,
         *,
@@ -70,12 +70,13 @@ class Desk:
             score_prompt=score_prompt,
         )
         try:
-            engine.submit(request)
+            served.engine.submit(request)
         except BusyError:
             self.counts["refused"] += 1
             raise
+        self.shelf.keep(served)
         self.counts["requests"] += 1
-        pending = self._waiting[request.ticket] = Pending(self, engine, request)
+        pending = self._waiting[request.ticket] = Pending(self, served.engine, request)
         self.counts["prompt_tokens"] += sum(map(len, prompts))
         self._worker.wake()
         return pending

@@ -1,12 +1,15 @@
 """The guard before every route: who asks, from which page, how much, and how slowly.
 
 It reads the whole body, within a size and a time, before any route begins; what it refuses costs nothing further. A
-page of another origin cannot ask, and a name that somebody's DNS points at this machine is no name of ours.
+page of another origin cannot ask, and a name that somebody's DNS points at this machine is no name of ours. Programs
+give the key as a Bearer token; a browser asks its person, and gives it as a password (Basic, under any name).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import ipaddress
 import secrets
 from collections.abc import Mapping
@@ -18,6 +21,11 @@ from glassgpt.serve.answers import dumped, error_body
 from glassgpt.serve.limits import Access, Limits
 
 OPEN = {"/health"}  # needs no key
+ON_EVERY_ANSWER = [
+    (b"x-content-type-options", b"nosniff"),  # what we call text is never taken for a script
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),  # no page of others shows ours, or parts of it
+]
 
 
 class RefusedError(Exception):
@@ -36,6 +44,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        send = _with_headers(send)
         try:
             if scope["type"] != "http":
                 raise RefusedError(400, "no_websocket", "this server speaks plain HTTP")
@@ -59,9 +68,7 @@ class Guard:
             raise RefusedError(403, "foreign_origin", f"pages of {origin!r} may not ask; start with --allow-origin")
         if self.access.key is None or path in OPEN:
             return
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        given = key.strip().encode("utf-8", "replace")
-        if scheme.lower() != "bearer" or not secrets.compare_digest(given, self.access.key.encode("utf-8")):
+        if not secrets.compare_digest(_key_in(headers.get("authorization", "")), self.access.key.encode("utf-8")):
             message = "this server wants its key: Authorization: Bearer KEY"
             raise RefusedError(401, "invalid_api_key", message, kind="authentication_error")
 
@@ -98,6 +105,28 @@ class Guard:
         return RefusedError(413, "too_large", f"a request may have {self.limits.body_bytes:,} bytes")
 
 
+def _key_in(authorization: str) -> bytes:
+    """The key that is given: `Bearer KEY`, or the password of `Basic`; empty, where there is none."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip().encode("utf-8", "replace")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(given.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *ON_EVERY_ANSWER]
+        await send(message)
+
+    return send_with_headers
+
+
 def _replay(body: bytes, receive: Receive) -> Receive:
     """The body once more, for the route; then whatever the connection says."""
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -114,7 +143,7 @@ async def _answer(refused: RefusedError, send: Send) -> None:
     if refused.status in {408, 413, 431}:
         headers.append((b"connection", b"close"))  # the rest of what was sent is not read
     if refused.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers += [(b"www-authenticate", b'Basic realm="glassgpt", charset="UTF-8"'), (b"www-authenticate", b"Bearer")]
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

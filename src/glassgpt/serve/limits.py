@@ -16,6 +16,10 @@ class Limits:
     prompt_tokens: int = 32_768  # of all prompts of a request together
     max_tokens: int = 4_096
     samples: int = 16  # n
+    looked_at_tokens: int = 256  # of a text that is looked into; its maps grow with their square
+    looked_at_weights: int = 2_000_000  # of all those maps together: 8 MB on their way to a page
+    looking: int = 8  # who may wait for a look; one is taken at a time
+    followers: int = 64  # who may follow runs while they train
     drain_s: float = 30.0  # what running requests have left after SIGTERM
 
 

@@ -55,6 +55,8 @@ class CompletionRequest(BaseModel):
     min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
 
+    return_token_ids: bool | None = None  # beside logprobs, as some other servers give them: ids are exact, texts not
+
     best_of: int | None = None
     suffix: str | None = None
     logit_bias: dict[str, float] | None = None

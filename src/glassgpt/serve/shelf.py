@@ -1,7 +1,8 @@
 """The models that are served, by name: a run, a checkpoint file, or all runs of a folder.
 
 A name is looked up among those that were found; no path is ever made of what a client sends. A model is read from
-disk at its first use, and kept. What computes with them is `worker.py`.
+disk at its first use, and again when its file has changed, for a run may train on while it is being talked to. The
+few that were used last are kept. What computes with them is `worker.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from glassgpt.library import LanguageModel, load
 from glassgpt.runs import RUNS, RunFolder, find_run
 from glassgpt.sampling.engine import Engine
 
+MOST_LOADED = 6  # of a model of 10 million parameters each takes some 150 MB, with room for 16 texts
+Stamp = tuple[int, int]  # when a file was written, and its size
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Served:
     """A model in memory, with the engine that writes with it."""
 
     name: str
+    path: Path
+    stamp: Stamp | None
     lm: LanguageModel
     engine: Engine
 
@@ -30,26 +36,55 @@ class Served:
 class Shelf:
     def __init__(self, place: str | None, *, slots: int, queue: int, device: str, weights: Weights) -> None:
         self.place, self.slots, self.queue, self.device, self.weights = place, slots, queue, device, weights
-        self._loaded: dict[str, Served] = {}
-        self._lock = threading.Lock()
+        self._loaded: dict[str, Served] = {}  # the one that was used last stands last
+        self._leaving: list[Served] = []  # superseded or put away, and still writing
+        self._loading, self._lock = threading.Lock(), threading.Lock()
         if not self.found():
             raise RunError(f"{place or RUNS} holds no run with a checkpoint; train one first: glassgpt train")
 
+    def runs(self) -> Mapping[str, RunFolder]:
+        """Every run by name, the newest first; looked up anew, for a run may begin while the server runs."""
+        if self._holds_many:
+            runs = [RunFolder(path) for path in self._folder.glob("*") if RunFolder(path).has_checkpoint()]
+            return {run.path.name: run for run in sorted(runs, key=_changed, reverse=True)}
+        path = find_run(self.place).resolve()
+        run = RunFolder(path.parent if path.is_file() else path)
+        return {run.path.name: run} if run.is_run() else {}
+
     def found(self) -> Mapping[str, Path]:
-        """Every model by name, the newest first; looked up anew, for a run may begin while the server runs."""
-        folder = RUNS if self.place is None else Path(self.place)
-        if self.place is not None and (not folder.is_dir() or RunFolder(folder).is_run()):
-            path = find_run(self.place)
-            return {path.resolve().stem if path.is_file() else path.resolve().name: path}
-        runs = [path for path in folder.glob("*") if RunFolder(path).has_checkpoint()]
-        return {path.name: path for path in sorted(runs, key=_changed, reverse=True)}
+        """Every model by name: of a run its best one as the run is called, and behind these NAME@last."""
+        if not self._holds_many and (path := find_run(self.place)).is_file():
+            return {path.resolve().stem: path}
+        runs = self.runs()
+        best = {name: run.path for name, run in runs.items()}
+        return best | {f"{name}@last": run.last for name, run in runs.items() if run.last.is_file()}
+
+    @property
+    def _folder(self) -> Path:
+        return RUNS if self.place is None else Path(self.place)
+
+    @property
+    def _holds_many(self) -> bool:
+        return self.place is None or (self._folder.is_dir() and not RunFolder(self._folder).is_run())
 
     def loaded(self) -> list[Served]:
-        return list(self._loaded.values())
+        with self._lock:
+            return list(self._loaded.values())
+
+    def engines(self) -> list[Engine]:
+        """All that may have something to do."""
+        with self._lock:
+            self._leaving = [served for served in self._leaving if served.engine.in_flight]
+            return [served.engine for served in (*self._loaded.values(), *self._leaving)]
 
     def have(self, name: str) -> Served | None:
-        """The model of this name, where it is in memory already."""
-        return self._loaded.get(name)
+        """The model of this name, where it is in memory already, and still the one on the disk."""
+        with self._lock:
+            served = self._loaded.get(name)
+            if served is None or _stamp(served.path) not in {served.stamp, None}:
+                return None
+            self._loaded[name] = self._loaded.pop(name)
+            return served
 
     def take(self, name: str) -> Served:
         """The model of this name; the first time it takes as long as reading the file does."""
@@ -58,18 +93,42 @@ class Shelf:
         found = self.found()
         if name not in found:
             raise UnknownModelError(f"there is no model {name!r}{did_you_mean(name, found)}; see GET /v1/models")
+        with self._loading:
+            return self.have(name) or self._load(name, found[name])
+
+    def keep(self, served: Served) -> None:
+        """Somebody writes with it: if it was put away meanwhile, it stays until that is done."""
         with self._lock:
-            if name not in self._loaded:
-                lm = load(found[name], device=self.device)  # which says when it had to take another checkpoint
-                engine = Engine(lm.writer, lm.tokenizer, slots=self.slots, queue=self.queue, weights=self.weights)
-                engine.slots.warm()
-                self._loaded[name] = Served(name=name, lm=lm, engine=engine)
-            return self._loaded[name]
+            if self._loaded.get(served.name) is not served and served not in self._leaving:
+                self._leaving.append(served)
+
+    def _load(self, name: str, path: Path) -> Served:
+        stamp = _stamp(path)  # before reading: a newer file is then read again, and not missed
+        lm = load(path, device=self.device)  # which says when it had to take another checkpoint
+        engine = Engine(lm.writer, lm.tokenizer, slots=self.slots, queue=self.queue, weights=self.weights)
+        engine.slots.warm()
+        served = Served(name=name, path=path, stamp=stamp, lm=lm, engine=engine)
+        with self._lock:
+            put_away = [self._loaded.pop(name)] if name in self._loaded else []
+            self._loaded[name] = served
+            put_away += [self._loaded.pop(oldest) for oldest in list(self._loaded)[:-MOST_LOADED]]
+            self._leaving += put_away
+        return served
 
 
 class UnknownModelError(RunError):
     pass
 
 
-def _changed(path: Path) -> int:
-    return RunFolder(path).checkpoint().stat().st_mtime_ns
+def _stamp(path: Path) -> Stamp | None:
+    """None, where it is gone: who has it in memory may go on with it."""
+    try:
+        stat = (path if path.is_file() else RunFolder(path).checkpoint()).stat()
+    except (OSError, RunError):
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _changed(run: RunFolder) -> int:
+    stamp = _stamp(run.path)
+    return stamp[0] if stamp else 0

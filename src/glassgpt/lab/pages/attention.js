@@ -31,7 +31,7 @@ export function showAttention(root, trace, selection) {
     });
     marker.style.top = `${(100 * at) / count}%`;
     marker.style.height = `${100 / count}%`;
-    const best = row.map((weight, place) => [weight, place]).sort((a, b) => b[0] - a[0]).slice(0, MOST_NAMED);
+    const best = Array.from(row, (weight, place) => [weight, place]).sort((a, b) => b[0] - a[0]).slice(0, MOST_NAMED);
     const named = best.map(([weight, place]) => `${place + 1} “${visible(trace.tokens[place].name)}” ${percent(weight)}`);
     said.textContent = `Token ${at + 1} “${visible(trace.tokens[at].name)}” looks at ${named.join(", ")}.`;
   }

@@ -1,0 +1,76 @@
+// The page as a whole: which view is shown, and with which model. The address says both, so that the browser's own
+// buttons work and a view can be kept as a bookmark: #inside?model=tales&text=Once.
+
+import { make } from "./base.js";
+import { ask } from "./client.js";
+import { showLesson } from "./lesson.js";
+import { showLook } from "./look.js";
+import { showRuns } from "./runs.js";
+import { showWrite } from "./write.js";
+
+const VIEWS = { write: showWrite, inside: showLook, runs: showRuns, lesson: showLesson };
+const TITLES = { write: "Write", inside: "Inside", runs: "Runs", lesson: "Lesson" };
+const main = document.querySelector("main");
+let leave = null; // what the view that is shown wants to be called when it goes
+
+export const address = {
+  get view() {
+    const name = location.hash.slice(1).split("?")[0];
+    return Object.hasOwn(VIEWS, name) ? name : "write";
+  },
+  get asked() {
+    return new URLSearchParams(location.hash.split("?").slice(1).join("?"));
+  },
+};
+
+// What every view gets: the models by name, the one that was used last, and the way to other views.
+const app = {
+  models: [],
+  model: null,
+  described: new Map(),
+  go(view, asked = {}) {
+    location.hash = `${view}?${new URLSearchParams(asked)}`;
+  },
+  // Kept in the address without another entry in the browser's history.
+  remember(asked) {
+    history.replaceState(null, "", `#${address.view}?${new URLSearchParams(asked)}`);
+  },
+  // What a model is; reading it from disk takes a moment the first time.
+  async describe(name) {
+    const found = await ask(`/glass/models/${encodeURIComponent(name)}`);
+    app.described.set(name, found);
+    return found;
+  },
+  async refresh() {
+    app.models = (await ask("/v1/models")).data.map((row) => row.id);
+    if (!app.models.includes(app.model)) app.model = app.models[0] ?? null;
+  },
+};
+
+async function show() {
+  leave?.();
+  leave = null;
+  const view = address.view;
+  document.title = `${TITLES[view]} · glassgpt`;
+  document.querySelectorAll("nav a").forEach((link) => {
+    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  });
+  try {
+    await app.refresh();
+    const asked = address.asked;
+    if (app.models.includes(asked.get("model"))) app.model = asked.get("model");
+    if (address.view !== view) return; // somebody went on meanwhile
+    main.replaceChildren();
+    leave = VIEWS[view](main, app, asked) ?? null;
+  } catch (problem) {
+    main.replaceChildren(make("p", { class: "note", role: "alert" }, problem.message));
+  }
+}
+
+addEventListener("hashchange", () => {
+  show();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+show();

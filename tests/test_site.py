@@ -1,0 +1,151 @@
+"""The page's routes: its own files and nothing else, and what a look inside a model answers."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glassgpt
+from glassgpt.lab.page import PAGES
+from glassgpt.sampling.trace import trace
+from glassgpt.serve.limits import Access, Limits
+from served import Running, serving
+
+OWN = PAGES.parents[1] / "serve" / "pages"
+
+
+@pytest.fixture(scope="module")
+def running(home: Path) -> Iterator[Running]:
+    with serving(home / "runs") as server:
+        yield server
+
+
+def test_the_page_and_each_of_its_files_may_load_nothing_but_each_other(running: Running) -> None:
+    names = {path.name for path in (*PAGES.iterdir(), *OWN.iterdir())}
+    assert {"main.js", "base.js", "page.css"} <= names
+    for name in ["", *(f"page/{name}" for name in names), "page/plotly.min.js"]:
+        status, headers, _ = running.ask("GET", f"/{name}")
+        assert status == 200, name
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_file_that_did_not_change_is_not_sent_again_and_travels_packed(running: Running) -> None:
+    _, headers, _ = running.ask("GET", "/page/base.js")
+    assert running.ask("GET", "/page/base.js", **{"If-None-Match": headers["etag"]})[0] == 304
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+    connection.request("GET", "/page/base.js", headers={"Accept-Encoding": "gzip"})
+    packed = connection.getresponse().read()
+    connection.close()
+    assert gzip.decompress(packed) == (PAGES / "base.js").read_bytes()
+
+
+WAYS_OUT = r"""
+    ../base.js  ..%2Fbase.js  %2e%2e/base.js  %2e%2e%2fpage.py  ..%5Cpage.py  ..\page.py  ....//page.py  ..;/page.py
+    ../../../../../../etc/passwd  ..%2F..%2F..%2F..%2F..%2F..%2Fetc%2Fpasswd  %252e%252e%252fpage.py  /etc/passwd
+    %2Fetc%2Fpasswd  C:%5CWindows%5Cwin.ini  \\host\share  file:///etc/passwd  base.js%00.css  page.css/../../page.py
+    ./base.js/..  ~/.ssh/id_rsa  %c0%ae%c0%ae/page.py  ..%c0%afpage.py  ..%ef%bc%8fpage.py  base.js::$DATA  BASE.JS
+    base.js.  base.js%20  .  ..  %2e  %2e%2e  index.html%0d%0aX:1
+"""
+NO_MODELS = """
+    ..  %2e%2e%2fbook  book%2f..%2fbook  book%2fbest.safetensors  runs%2fbook  ..%2fhome%2fruns%2fbook  %2fetc%2fpasswd
+    book%00  book@best  book@..  book@..%2flast  .  %2e
+"""
+
+
+def test_no_path_leads_out_of_the_page_or_the_runs(running: Running) -> None:
+    ways = WAYS_OUT.split()
+    paths = [f"/page/{way}" for way in ways]
+    paths += [f"/{route}/{name}" for route in ("glass/models", "v1/models") for name in NO_MODELS.split()]
+    paths += [f"/{way}" for way in ways if way not in {".", "..", "%2e", "%2e%2e"}]
+    assert len(paths) >= 40
+    through = []
+    for path in paths:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        connection.putrequest("GET", "/placeholder", skip_accept_encoding=True)
+        connection._buffer[0] = b"GET " + path.replace(" ", "%20").encode() + b" HTTP/1.1"  # type: ignore[attr-defined]
+        connection.endheaders()
+        answer = connection.getresponse()
+        if answer.status == 200 or b"root:" in answer.read():
+            through.append(path)
+        assert answer.status < 500, path
+        connection.close()
+    assert through == []
+
+
+def test_a_look_is_the_trace_with_its_maps_as_plain_floats(running: Running, home: Path) -> None:
+    text = "The owl flew over"
+    status, _, seen = running.ask("POST", "/glass/inside", {"model": "book", "text": text})
+    lm = glassgpt.load(home / "runs" / "book", device="cpu")
+    truth = trace(lm.model, lm.tokenizer, text, alternatives=8)
+    assert status == 200
+    assert seen | {"attention": [], "model": {}} == truth.as_json(attention=False) | {"attention": [], "model": {}}
+    maps = np.frombuffer(base64.b64decode(seen["attention"]["float32"]), dtype="<f4")
+    count = len(truth.tokens)
+    triangle = count * (count + 1) // 2
+    assert maps.size == seen["attention"]["layers"] * seen["attention"]["heads"] * triangle
+    for layer, weights_HTS in enumerate(truth.attention):
+        for head, weights_TS in enumerate(weights_HTS):
+            begin = (layer * len(weights_HTS) + head) * triangle
+            for row in range(count):
+                sent = maps[begin : begin + row + 1]
+                assert np.array_equal(sent, weights_TS[row, : row + 1])
+                assert sent.sum() == pytest.approx(1, abs=1e-5)
+                begin += row + 1
+
+
+def test_a_long_text_is_looked_at_where_it_ends(home: Path) -> None:
+    with serving(home / "runs", limits=Limits(looked_at_tokens=5)) as server:
+        _, _, seen = server.ask("POST", "/glass/inside", {"model": "book", "text": "The owl flew"})
+        assert "".join(token["name"] for token in seen["tokens"]) == " flew"
+        assert seen["tokens_left_out"] == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"model": "book", "text": ""}, 400, "the text is empty"),
+        ({"model": "book", "text": "漢"}, 400, "not in the tokenizer's vocabulary"),
+        ({"model": "bock", "text": "x"}, 404, "there is no model 'bock'; did you mean"),
+        ({"model": "book"}, 400, "text"),
+        ({"model": "book", "text": "x", "more": 1}, 400, "more"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_one_line(running: Running, asked: object, status: int, words: str) -> None:
+    told, _, body = running.ask("POST", "/glass/inside", asked)
+    assert told == status
+    assert words in body["error"]["message"]
+
+
+def test_a_browser_gives_the_key_as_a_password(home: Path) -> None:
+    with serving(home / "runs", access=Access(key="s3cret")) as server:
+        assert server.ask("GET", "/")[0] == 401
+        for pair, status in {
+            "any:s3cret": 200,
+            ":s3cret": 200,
+            "any:wrong": 401,
+            "s3cret": 401,
+            "a:b:s3cret": 401,
+        }.items():
+            header = "Basic " + base64.b64encode(pair.encode()).decode()
+            assert server.ask("GET", "/", Authorization=header)[0] == status, pair
+        assert server.ask("GET", "/", Authorization="Basic !!!")[0] == 401
+
+
+def test_a_model_is_read_again_when_its_run_has_gone_on(home: Path) -> None:
+    with serving(home / "runs") as server:
+        first = server.desk.shelf.take("book")
+        assert server.desk.shelf.take("book") is first
+        best = home / "runs" / "book" / "best.safetensors"
+        best.touch()
+        second = server.desk.shelf.take("book")
+        assert second is not first
+        assert server.complete(max_tokens=2)[0] == 200
