@@ -36,6 +36,7 @@ PROGRAMS = {  # in the order of the page
     "hostile_test": "Files are hostile",
     "download_test": "Downloads go wrong",
     "mistakes_test": "People make mistakes",
+    "serve_fuzz": "Strangers ask the server",
 }
 NEEDS_ALL_CORES = {"worker_test"}  # runs by itself, after the others
 Report = Mapping[str, Any]

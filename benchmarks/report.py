@@ -26,6 +26,7 @@ TITLES = {  # in the order of the page; a program that is not there is left out
     "minutes": "What fits into a few minutes",
     "training_speed": "How fast it trains, and in how much memory",
     "generation": "How fast it writes",
+    "serving": "How fast it serves many",
     "tokenizing": "How fast text becomes ids",
     "preparation": "How a large text is prepared",
     "startup": "How long one waits for the start",

@@ -54,7 +54,10 @@ FIELDS = [
 PATHS = [
     "/v1/completions", "/v1/chat/completions", "/v1/models", "/v1/models/book", "/v1/models/../../etc/passwd",
     "/v1/models/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/health", "/metrics", "/", "//", "/%00", "/%ff", "/v1/completions/",
-    "/v1/models/" + "x" * 3000, "*", "http://evil.example/",
+    "/v1/models/" + "x" * 3000, "*", "http://evil.example/", "/page/base.js", "/page/../api.py",
+    "/page/%2e%2e%2fapi.py", "/page/plotly.min.js", "/glass/models/book", "/glass/models/%00", "/glass/inside",
+    "/glass/runs", "/glass/runs/book",
+    "/glass/runs/..%2fbook", "/glass/follow?run=book%00", "/glass/follow?run=none",
 ]  # fmt: skip
 HEADERS = [
     b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999999999999", b"Transfer-Encoding: chunked",
@@ -171,12 +174,15 @@ def try_one(port: int, seed: int | None) -> str:
 
 def a_request(rng: random.Random) -> tuple[bool, bytes]:
     """Whether it is whole, so that an answer must come, and its bytes."""
-    kind = rng.choice(["fields", "fields", "fields", "bytes", "headers", "paths", "deep", "cut"])
+    kind = rng.choice(["fields", "fields", "fields", "inside", "bytes", "headers", "paths", "deep", "cut"])
     body = {"max_tokens": rng.choice([1, 3, 20])} | {
         rng.choice(FIELDS): rng.choice(ODD) for _ in range(rng.choice([0, 1, 1, 2, 5]))
     }
     if kind == "fields":
         return True, request_of(body)
+    if kind == "inside":
+        asked = {"model": "book", "text": "The owl"} | {rng.choice(["model", "text", "unknown"]): rng.choice(ODD)}
+        return True, request_of(json.dumps(asked).encode(), path="/glass/inside")
     if kind == "deep":
         depth = rng.choice([10, 500, 5_000, 100_000])
         return True, request_of(rng.choice([b"[", b'{"a":', b'{"model":"book","prompt":[']) * depth)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import http.client
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 import glassgpt
 from glassgpt.lab.page import PAGES
 from glassgpt.sampling.trace import trace
+from glassgpt.serve import shelf
 from glassgpt.serve.limits import Access, Limits
-from served import Running, serving
+from served import Running, serving, wait_until
 
 OWN = PAGES.parents[1] / "serve" / "pages"
 
@@ -40,7 +42,7 @@ def test_the_page_and_each_of_its_files_may_load_nothing_but_each_other(running:
 
 def test_a_file_that_did_not_change_is_not_sent_again_and_travels_packed(running: Running) -> None:
     _, headers, _ = running.ask("GET", "/page/base.js")
-    assert running.ask("GET", "/page/base.js", **{"If-None-Match": headers["etag"]})[0] == 304
+    assert running.ask("GET", "/page/base.js", If_None_Match=headers["etag"])[0] == 304
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
     connection.request("GET", "/page/base.js", headers={"Accept-Encoding": "gzip"})
     packed = connection.getresponse().read()
@@ -149,3 +151,54 @@ def test_a_model_is_read_again_when_its_run_has_gone_on(home: Path) -> None:
         second = server.desk.shelf.take("book")
         assert second is not first
         assert server.complete(max_tokens=2)[0] == 200
+
+
+def test_of_many_models_those_used_last_are_kept_and_none_is_lost_that_still_writes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MOST_LOADED", 1)
+    with serving(home / "runs") as server:
+        book = server.desk.shelf.take("book")
+        held = server.send_request(max_tokens=900)
+        wait_until(lambda: book.engine.in_flight == 1)
+        server.desk.shelf.take("book@last")
+        assert [served.name for served in server.desk.shelf.loaded()] == ["book@last"]
+        assert book.engine in server.desk.shelf.engines()
+        answer = b""
+        while b'"completion_tokens":900' not in answer:
+            answer += held.recv(1 << 16)
+        held.close()
+        assert book.engine not in server.desk.shelf.engines()
+
+
+def test_who_submits_to_a_model_that_was_put_away_meanwhile_is_served(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MOST_LOADED", 1)
+    with serving(home / "runs") as server:
+        book = server.desk.shelf.take("book")
+        server.desk.shelf.take("book@last")
+        monkeypatch.setattr(server.desk.shelf, "have", lambda name: book)  # as a request that had it before has it
+        assert server.complete(max_tokens=3)[0] == 200
+
+
+def test_too_many_who_want_to_look_are_told_to_come_back(home: Path) -> None:
+    with serving(home / "runs", limits=Limits(looking=2)) as server:
+        asked = {"model": "book", "text": "The owl flew over the sea"}
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(lambda _: server.ask("POST", "/glass/inside", asked), range(40)))
+    assert {status for status, _, _ in answers} <= {200, 429}
+    assert answers[0][0] == 200
+    assert all("retry-after" in headers for status, headers, _ in answers if status == 429)
+
+
+def test_ids_tell_which_token_it_was(running: Running, home: Path) -> None:
+    lm = glassgpt.load(home / "runs" / "book", device="cpu")
+    _, _, body = running.complete(prompt="The owl", max_tokens=5, logprobs=3, echo=True, return_token_ids=True)
+    figures = body["choices"][0]["logprobs"]
+    assert lm.decode(figures["token_ids"]) == body["choices"][0]["text"]
+    assert figures["top_token_ids"][0] == []  # nothing was expected before the first
+    for ids, named in zip(figures["top_token_ids"][1:], figures["top_logprobs"][1:], strict=True):
+        assert [lm.decode([token_id]) for token_id in ids] == list(named)
+    _, _, plain = running.complete(max_tokens=2, logprobs=1)
+    assert "token_ids" not in plain["choices"][0]["logprobs"]

@@ -1,4 +1,4 @@
-"""`glassgpt serve`: models answer over HTTP, as OpenAI's completions do."""
+"""`glassgpt serve`: a page to write with models, look inside and watch runs; and OpenAI's completions over HTTP."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from glassgpt.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from glassgpt.serve.limits import Access
 
-USAGE = "[RUN | FOLDER] [--port N] [--host NAME --api-key KEY] [--slots N] [--queue N]"
+USAGE = "[RUN | FOLDER] [--open] [--port N] [--host NAME --api-key KEY] [--slots N] [--queue N]"
 EPILOG = """
 examples:
-  glassgpt serve                        all runs under runs/, at http://127.0.0.1:8000/v1
+  glassgpt serve                        all runs under runs/, at http://127.0.0.1:8000
+  glassgpt serve --open                 and shows the page in the browser
   glassgpt serve runs/book --port 9000  one model
   glassgpt serve experiments            all runs of another folder
   GLASSGPT_API_KEY=... glassgpt serve --host 0.0.0.0
@@ -50,14 +51,26 @@ def run(argv: Sequence[str]) -> int:
     with listening(asked["host"], port) as own:
         desk = Desk(shelf)
         place, at = own.getsockname()[:2]
-        print(f"serving {_listed(names)} at http://{f'[{place}]' if ':' in place else place}:{at}/v1", flush=True)
+        address = f"http://{f'[{place}]' if ':' in place else place}:{at}"
+        print(f"serving {_listed(names)} at {address}/v1", flush=True)
+        _invite(address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"), opens=asked["open"])
         Server(create_app(desk, access, limits), desk, limits).run(sockets=[own])
     return 0
 
 
+def _invite(page: str, *, opens: bool) -> None:
+    """The socket listens already, so a browser that comes now is answered as soon as the server runs."""
+    print(f"open {page} in a browser to write, look inside, and watch runs; Ctrl-C ends it", flush=True)
+    if opens:
+        import webbrowser
+
+        webbrowser.open(page)
+
+
 def _parser() -> Parser:
-    parser = Parser("serve", USAGE, "Let models answer over HTTP.", epilog=EPILOG)
+    parser = Parser("serve", USAGE, "A page in the browser for your models, and answers over HTTP.", epilog=EPILOG)
     parser.add_argument("RUN", nargs="?", help="a run, a checkpoint file, or a folder of runs (default: runs)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--host", metavar="NAME", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="N", default="8000", help="0 takes any that is free (default: 8000)")
     parser.add_argument(
