@@ -67,7 +67,7 @@ function frame(trace, most, selection, label) {
   const y = (value) => HEIGHT - (HEIGHT - 12) * (value / (most || 1));
   for (const value of [0, most / 2, most]) {
     svg.append(draw("line", { class: "grid", x1: LEFT, x2: width, y1: y(value), y2: y(value) }));
-    svg.append(draw("text", { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(2)));
+    svg.append(draw("text", { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value < 10 ? value.toPrecision(2) : String(Math.round(value))));
   }
   trace.tokens.forEach((token, place) => {
     svg.append(draw("text", { class: "under", x: x(place), y: HEIGHT + 16, "text-anchor": "middle" }, shortened(visible(token.name))));
