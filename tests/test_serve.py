@@ -432,6 +432,18 @@ def test_who_does_not_finish_asking_is_cut(strict: Running, start: bytes, drip: 
     assert strict.ask("GET", "/health")[0] == 200
 
 
+def test_who_does_not_read_the_answer_is_cut(home: Path) -> None:
+    with serving(home / "runs", limits=Limits(send_s=0.2), slots=16) as server, server.dial() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        content = b'{"model":"book","prompt":"The","max_tokens":4000,"n":16,"stream":true,"logprobs":20}'
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(content) + content)
+        wait_until(lambda: server.in_flight == 16)
+        server.until_idle()  # long before all is written: nobody would have it
+        assert 0 < server.desk.counts["tokens"] < 30_000
+        assert server.desk.counts["cancelled"] == 1
+
+
 def test_a_body_over_the_limit_is_refused_told_or_not(strict: Running) -> None:
     key = "Bearer s3cret"
     status, _, body = strict.ask("POST", "/v1/completions", raw=b"x" * 20_001, Authorization=key)

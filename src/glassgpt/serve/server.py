@@ -93,9 +93,10 @@ class Server(uvicorn.Server):
 
 def _hasty(send_s: float) -> type[asyncio.Protocol]:
     class HastyProtocol(H11Protocol):
-        """Cuts a connection on which no head of a request was completed in time."""
+        """Cuts a connection on which no head of a request was completed in time, or whose answer nobody reads."""
 
         _timer: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
@@ -105,11 +106,21 @@ def _hasty(send_s: float) -> type[asyncio.Protocol]:
             super().data_received(data)
             self._watch()
 
+        def pause_writing(self) -> None:
+            """What was sent and not taken fills the buffer."""
+            super().pause_writing()
+            self._unread = self.loop.call_later(3 * send_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._forget_unread()
+
         def connection_lost(self, exc: Exception | None) -> None:
             if self.scope is not None:
                 self.scope["state"].get(WHEN_GONE, nothing)()  # at once: the route itself hears it some turns later
             super().connection_lost(exc)
             self._stop_watching()
+            self._forget_unread()
 
         def _watch(self) -> None:
             if self.conn.their_state is not h11.IDLE:
@@ -121,6 +132,11 @@ def _hasty(send_s: float) -> type[asyncio.Protocol]:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+
+        def _forget_unread(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
         def _cut(self) -> None:
             self._timer = None
