@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import torch
 from hypothesis import settings
 
+from browser import browser_of_a_worker, driven
 from glassgpt.data.prepare import Prepared
 from glassgpt.errors import GlassgptError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 BOOK = "The owl flew over the sea, and the sea was calm. «Näin», said the owl.\n" * 40
@@ -94,6 +99,19 @@ def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test runs in the newcomer's folder, with a cache of its own."""
     _move_in(home, monkeypatch)
     return home
+
+
+@pytest.fixture(scope="session")
+def browser_of_this_worker() -> Iterator[tuple[Browser, AbstractEventLoop]]:
+    yield from browser_of_a_worker()
+
+
+@pytest.fixture
+def browser(browser_of_this_worker: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
+    """The system's Chromium, one for each worker; the test is skipped, with the reason, where there is none."""
+    chromium, loop = browser_of_this_worker
+    with driven(loop):
+        yield chromium
 
 
 def _move_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
