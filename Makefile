@@ -14,7 +14,7 @@ TESTS ?= tests
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install install-dev train sample eval bench reliability test test-long check format lint typecheck coverage clean
+.PHONY: help install install-dev train sample eval bench reliability pictures test test-long check format lint typecheck coverage clean
 
 help:
 	@echo "make train      set up, train the default model, show what it writes"
@@ -23,6 +23,7 @@ help:
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
 	@echo "make reliability  have accidents by the thousand, and write docs/reliability.md (some twenty minutes)"
+	@echo "make pictures   take the pictures of the page, with the system's Chromium (ARGS=\"--run RUN\")"
 	@echo "make check      format, lint, types, the reading order, no pickles: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"
 
@@ -43,6 +44,9 @@ bench: .venv/installed-dev
 
 reliability: .venv/installed-dev
 	@$(BIN)/python benchmarks/reliability.py $(ARGS)
+
+pictures: .venv/installed-dev
+	@$(BIN)/python docs/pictures.py $(ARGS)
 
 # Each worker computes with one thread: two that share two cores would wait for each other.
 test test-long coverage: export OMP_NUM_THREADS = 1
