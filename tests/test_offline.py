@@ -49,6 +49,7 @@ NAMED_FOR_IT = {
     "cli.serve": {"socket"},
     "serve.api": {"asyncio"},
     "serve.desk": {"asyncio"},
+    "serve.glass": {"asyncio"},
     "serve.guard": {"urllib", "asyncio"},
     "serve.server": {"socket", "asyncio"},
 }
