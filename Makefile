@@ -14,11 +14,12 @@ TESTS ?= tests
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help install install-dev train sample eval bench reliability pictures test test-long check format lint typecheck coverage clean
+.PHONY: help install install-dev train sample serve eval bench reliability pictures test test-long check format lint typecheck coverage clean
 
 help:
 	@echo "make train      set up, train the default model, show what it writes"
 	@echo "make sample     let the newest model write"
+	@echo "make serve      a page in the browser: write, look inside, watch runs"
 	@echo "make eval       its loss, beside what simpler methods reach"
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
@@ -35,6 +36,9 @@ train: .venv/installed
 
 sample: .venv/installed
 	@$(BIN)/glassgpt sample --out outputs/sample.txt $(ARGS)
+
+serve: .venv/installed-serve
+	@$(BIN)/glassgpt serve --open $(ARGS)
 
 eval: .venv/installed
 	@$(BIN)/glassgpt eval $(ARGS)
@@ -85,6 +89,11 @@ clean:
 .venv/installed: .venv/made pyproject.toml constraints.txt
 	@echo "Installing glassgpt and what it needs into .venv (torch is large; this happens once) ..."
 	@$(PIP) -e .
+	@$(BIN)/python -c "open('$@', 'w').close()"
+
+.venv/installed-serve: .venv/installed
+	@echo "Installing what the page needs into .venv ..."
+	@$(PIP) -e ".[serve]"
 	@$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/installed-dev: .venv/installed

@@ -545,6 +545,22 @@ def test_what_is_this_machine_alone() -> None:
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "8.8.8.8", "nowhere.invalid")] == [False] * 4
 
 
+@pytest.mark.parametrize("screen", [":0", ""])
+def test_the_page_is_opened_where_there_is_a_screen(
+    screen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(serve_verb.sys, "platform", "linux")  # type: ignore[attr-defined]
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("webbrowser.open", lambda page: opened.append(page) or True)  # type: ignore[func-returns-value]
+    serve_verb._invite("http://127.0.0.1:1", opens=True)
+    told = capsys.readouterr()
+    assert "open http://127.0.0.1:1 in a browser" in told.out
+    assert opened == (["http://127.0.0.1:1"] if screen else [])
+    assert ("no browser to open here" in told.err) is not bool(screen)
+
+
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
 def test_a_missing_extra_is_one_line(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def find(name: str) -> object:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from glassgpt.cli.chosen import aside
 from glassgpt.cli.flags import Parser, whole
 from glassgpt.errors import ConfigError, MissingExtraError
 
@@ -61,10 +63,14 @@ def run(argv: Sequence[str]) -> int:
 def _invite(page: str, *, opens: bool) -> None:
     """The socket listens already, so a browser that comes now is answered as soon as the server runs."""
     print(f"open {page} in a browser to write, look inside, and watch runs; Ctrl-C ends it", flush=True)
-    if opens:
-        import webbrowser
+    if not opens:
+        return
+    import webbrowser
 
-        webbrowser.open(page)
+    # Without a screen Python would open a browser in this very terminal.
+    screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not screen or not webbrowser.open(page):
+        aside("there is no browser to open here; the page can be opened from a machine that has one")
 
 
 def _parser() -> Parser:

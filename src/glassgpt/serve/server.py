@@ -37,7 +37,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, desk: Desk, limits: Limits) -> None:
         config = uvicorn.Config(
             app,
-            http=_hasty(limits.send_s),
+            http=type("HastyProtocol", (HastyProtocol,), {"send_s": limits.send_s}),
             loop="asyncio",
             ws="none",
             lifespan="on",
@@ -91,59 +91,57 @@ class Server(uvicorn.Server):
             )
 
 
-def _hasty(send_s: float) -> type[asyncio.Protocol]:
-    class HastyProtocol(H11Protocol):
-        """Cuts a connection on which no head of a request was completed in time, or whose answer nobody reads."""
+class HastyProtocol(H11Protocol):
+    """Cuts a connection on which no head of a request was completed in time, or whose answer nobody reads."""
 
-        _timer: asyncio.TimerHandle | None = None
-        _unread: asyncio.TimerHandle | None = None
+    send_s = Limits.send_s
+    _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)  # type: ignore[arg-type]
-            self._watch()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._watch()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
 
-        def pause_writing(self) -> None:
-            """What was sent and not taken fills the buffer."""
-            super().pause_writing()
-            self._unread = self.loop.call_later(3 * send_s, self.transport.abort)
+    def pause_writing(self) -> None:
+        """What was sent and not taken fills the buffer."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(3 * self.send_s, self.transport.abort)
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._forget_unread()
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_unread()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.scope is not None:
-                self.scope["state"].get(WHEN_GONE, nothing)()  # at once: the route itself hears it some turns later
-            super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.scope is not None:
+            self.scope["state"].get(WHEN_GONE, nothing)()  # at once: the route itself hears it some turns later
+        super().connection_lost(exc)
+        self._stop_watching()
+        self._forget_unread()
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
             self._stop_watching()
-            self._forget_unread()
+        elif self._timer is None:  # later bytes of the same head win no time
+            self._timer = self.loop.call_later(self.send_s, self._cut)
 
-        def _watch(self) -> None:
-            if self.conn.their_state is not h11.IDLE:
-                self._stop_watching()
-            elif self._timer is None:  # later bytes of the same head win no time
-                self._timer = self.loop.call_later(send_s, self._cut)
-
-        def _stop_watching(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _forget_unread(self) -> None:
-            if self._unread is not None:
-                self._unread.cancel()
-                self._unread = None
-
-        def _cut(self) -> None:
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
             self._timer = None
-            if self.conn.their_state is h11.IDLE:
-                self.transport.abort()
 
-    return HastyProtocol
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _cut(self) -> None:
+        self._timer = None
+        if self.conn.their_state is h11.IDLE:
+            self.transport.abort()
 
 
 def nothing() -> None:
