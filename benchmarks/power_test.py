@@ -33,7 +33,7 @@ from glassgpt.recovery import find_state
 from glassgpt.runs import RunFolder, claim
 from glassgpt.training.events import Saved
 from glassgpt.training.metrics import rows_up_to
-from glassgpt.training.samples import SampleFile
+from glassgpt.training.samplefile import SampleFile
 
 
 @dataclass
@@ -110,6 +110,9 @@ class Judge:
             wrong.append(f"step {step} knows of a best one at {best_step}, which is gone")
         if seed != SEED and f"seed: {SEED}\n".encode() in state.get(str(FOLDER.config), b""):
             wrong.append("the configuration of the new run lies beside a state of the old one")
+        every = self.scenario.choices.get("keep_every", step + 1) if seed == SEED else step + 1
+        kept = [FOLDER.kept_at(at) for at in range(every, step + 1, every)]
+        wrong += [f"step {step} was saved, and {path.name} is gone" for path in kept if str(path) not in state]
         grown = (step, seed, *(state.get(name) for name in _GROWN))
         return [*wrong, *self._once(grown, lambda: self._grown(state, step, seed))]
 

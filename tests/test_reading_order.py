@@ -36,7 +36,8 @@ ORDER = """
     training.events training.mover training.adamw training.muon training.optim training.schedule training.hindsight
     training.parallel training.step training.evaluate training.metrics training.clock training.signals training.orphan
     training.publish training.chosen training.deadline training.trying training.planning training.compiling
-    training.relaunch training.run training.setup training.samples training.desk training.loop
+    training.relaunch training.run training.setup training.noticing training.samplefile training.samples training.desk
+    training.loop
 
     lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms
     lab.bench lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study

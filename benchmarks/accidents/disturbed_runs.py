@@ -68,8 +68,8 @@ class Training(Scenario):
 
 
 class Overwriting(Training):
-    name = "a new run in an old one's place, with samples and published copies"
-    choices: ClassVar[dict[str, Any]] = {"publish": PLACES}
+    name = "a new run in an old one's place, with samples, published copies and kept weights"
+    choices: ClassVar[dict[str, Any]] = {"publish": PLACES, "keep_every": 3}
     overwrite = True
 
     def lay(self) -> None:
@@ -78,7 +78,7 @@ class Overwriting(Training):
 
 class Resuming(Training):
     name = "a stopped run, resumed"
-    choices: ClassVar[dict[str, Any]] = {"publish": PLACES[2:]}
+    choices: ClassVar[dict[str, Any]] = {"publish": PLACES[2:], "keep_every": 3}
 
     def lay(self) -> None:
         _begin(self.command(), until_step=4)

@@ -23,7 +23,6 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Words = Annotated[str, Field(min_length=1)]  # an empty one is what an unset variable of a shell leaves
 Weights = Literal["fp32", "bf16", "int8"]
 
-
 PUBLISHABLE = (".safetensors", ".pt", ".csv")  # what a run can leave in other places: its best checkpoint, its log
 
 
@@ -161,6 +160,7 @@ class TrainingConfig(Piece):
     eval_every: CountOrZero = field(320, "steps between evaluations; 0 for the end only")
     eval_batches: CountOrZero = field(8, "batches of the held-out text to evaluate on; 0 for all of it")
     save_every: CountOrZero = field(320, "steps between checkpoints; 0 for the end only")
+    keep_every: CountOrZero = field(0, "steps between weights that are kept, each in a file of its own; 0 for none")
     log_every: Count = field(10, "steps between lines of the log")
     sample_every: CountOrZero = field(320, "steps between samples; 0 for the end only")
     sample_prompt: str = field("\n", "what the samples written while training begin with")

@@ -21,6 +21,7 @@ ALIASES: dict[str, str] = {
     "warmup_iters": "warmup_steps", "lr_decay_iters": "schedule_steps",
     "eval_interval": "eval_every", "eval_iters": "eval_batches",
     "log_interval": "log_every", "save_interval": "save_every", "sample_interval": "sample_every",
+    "keep_interval": "keep_every", "keep_period": "keep_every",
     "lr": "learning_rate", "min_lr": "min_lr_ratio", "lr_schedule": "schedule", "lr_scheduler": "schedule",
     "grad_clip": "gradient_clip", "max_grad_norm": "gradient_clip",
     "gradient_accumulation_steps": "grad_accum", "use_gradient_checkpointing": "gradient_checkpointing",

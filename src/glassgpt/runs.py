@@ -1,12 +1,13 @@
 """One run, one folder: where its files lie, who may write there, and which run is meant.
 
 runs/NAME/  config.yaml  log.csv  best.safetensors  last.safetensors  previous.safetensors  samples.txt  loss.png
-            (tensorboard/  wandb/)
+            (step-200.safetensors ...  eval.json  tensorboard/  wandb/)
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from glassgpt.files import drafts_in, make_folders, remove, write_text
 
 RUNS = Path("runs")
 OURS_HIDDEN = {".lock", ".owner", ".launch"}
+KEPT = re.compile(r"step-(0|[1-9]\d*)\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,23 @@ class RunFolder:
     def picture(self) -> Path:
         return self.path / "loss.png"
 
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "eval.json"
+
+    def kept_at(self, step: int) -> Path:
+        return self.path / f"step-{step}.safetensors"
+
+    def kept(self) -> dict[int, Path]:
+        """The weights that were kept on the way, by their steps, oldest first."""
+        named = [(KEPT.fullmatch(path.name), path) for path in self.path.glob("step-*")]
+        return dict(sorted((int(match[1]), path) for match, path in named if match and path.is_file()))
+
     def is_run(self) -> bool:
         return self.config.is_file() or self.has_checkpoint()
 
     def has_checkpoint(self) -> bool:
-        return any(path.is_file() for path in (self.best, self.last, self.previous))
+        return any(path.is_file() for path in (self.best, self.last, self.previous)) or bool(self.kept())
 
     def has_state(self) -> bool:
         """Whether there is something to go on from."""
@@ -73,6 +87,7 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Those to look at and sample from: first the best, or the last while none was evaluated."""
         found = [path for path in (self.best, self.last, self.previous) if path.is_file()]
+        found += reversed(self.kept().values())
         if not found:
             missing = f"neither {self.best.name} nor {self.last.name}"
             raise RunError(f"{self.path} holds no checkpoint yet ({missing}); train on, or name another")
@@ -163,19 +178,23 @@ def _lock_claim(path: Path, held: ExitStack, *, overwrite: bool) -> RunFolder:
 
 def empty(folder: RunFolder) -> None:
     """Remove what an earlier run left: its own files, never anything else that lies there."""
-    states = (folder.best, folder.last, folder.previous)
+    states = (folder.best, folder.last, folder.previous, *folder.kept().values())
     remove(*states)  # first: no power loss leaves one of them without its log
-    remove(folder.log, folder.samples, folder.picture, *folder.path.glob("tensorboard/events.out.tfevents.*"))
+    remove(folder.log, folder.samples, folder.picture, folder.evaluations)
+    remove(*folder.path.glob("tensorboard/events.out.tfevents.*"))
     remove(folder.launch, folder.config)  # last: what is left without them would not be known as a run's
 
 
 def find_run(run: str | Path | None) -> Path:
-    """A run folder or a checkpoint file; left out, the newest run under runs/."""
+    """A run folder or a checkpoint file; left out, the newest run under runs/. `runs/tales@200` is its step 200."""
     if run is None:
         return newest_run()
     path = Path(run)
     if path.is_file():
         return path
+    name, _, step = str(run).rpartition("@")
+    if name and step.isdecimal() and not path.exists():
+        return _kept_by(find_run(name), int(step))
     if not path.exists() and (RUNS / path).is_dir():  # `glassgpt sample tales` means runs/tales
         path = RUNS / path
     if not path.exists():
@@ -186,6 +205,14 @@ def find_run(run: str | Path | None) -> Path:
         holds = "it holds neither config.yaml nor last.safetensors"
         raise RunError(f"{path} is no run folder: {holds}; name one such as runs/tales")
     return path
+
+
+def _kept_by(path: Path, step: int) -> Path:
+    kept = RunFolder(path).kept()
+    if step not in kept:
+        has = f"it keeps {', '.join(map(str, kept))}" if kept else "it keeps none; --keep-every N lets a run keep them"
+        raise RunError(f"{path} keeps no step {step}: {has}")
+    return kept[step]
 
 
 def newest_run() -> Path:

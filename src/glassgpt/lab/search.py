@@ -25,7 +25,8 @@ UNSEARCHABLE = {
     **dict.fromkeys(("data", "text_column", "fallback", "val_fraction"), "losses on different texts do not compare"),
     "eval_batches": "all trials are measured on the same text",
     **dict.fromkeys(("threads", "compile", "device"), "it changes the speed, not the loss"),
-    **dict.fromkeys(("log_every", "save_every", "sample_every", "sample_prompt"), "it does not change the loss"),
+    **dict.fromkeys(("log_every", "save_every", "keep_every"), "it does not change the loss"),
+    **dict.fromkeys(("sample_every", "sample_prompt"), "it does not change the loss"),
     **dict.fromkeys(("out", "publish", "tensorboard", "wandb", "wandb_project"), "it does not change the loss"),
 }
 WORDS = {"low", "high", "log", "step", "choices"}

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glassgpt.checkpoint import Checkpoint, save_checkpoint
-from glassgpt.device import release_memory
-from glassgpt.errors import DivergenceError, is_out_of_memory
-from glassgpt.files import write_text
+from glassgpt.errors import DivergenceError
+from glassgpt.files import remove, write_text
 from glassgpt.settings import to_yaml
 from glassgpt.training.clock import Clock
 from glassgpt.training.events import Evaluated, Event, Note, Sampled, Saved, Stepped
 from glassgpt.training.hindsight import diverged
 from glassgpt.training.metrics import Log, Row
+from glassgpt.training.noticing import Notices
 from glassgpt.training.publish import FAILED, publish
 from glassgpt.training.run import Run
-from glassgpt.training.samples import FINAL_SAMPLES, SampleFile, write_sample
+from glassgpt.training.samplefile import SampleFile
+from glassgpt.training.samples import EARLY_TOKENS, FINAL_SAMPLES, is_early, sample_if_room
 from glassgpt.training.step import StepResult
 
 
@@ -32,8 +33,7 @@ class Desk:
         self._open()
         self.returns = 0  # to an earlier step, from a loss that was no number
         self.loss = 0.0  # of the last step that was heard of
-        self.warned_of_step = 0
-        self.warned_of_nonsense = False
+        self.notices = Notices(run)
         self.published: dict[str, Path] = {}  # copies in other places, by the name that they were asked for
 
     def _open(self) -> None:
@@ -41,6 +41,7 @@ class Desk:
         if self.writes:
             self.log = Log(run.folder.log, up_to_step=run.progress.step)
             self.samples = SampleFile(run.folder.samples, up_to_step=run.progress.step)
+            remove(*(path for step, path in run.folder.kept().items() if step > run.progress.step))
         self.clock = Clock(before=run.progress.seconds)
 
     def look_at_log(self) -> Iterator[Note]:
@@ -51,7 +52,7 @@ class Desk:
             yield Note(text=f"{path} is not what this run wrote up to step {step}: edited, or damaged; kept as it is")
 
     def go_back(self) -> Iterator[Event]:
-        """To what was saved last; the log and the samples too forget what came after it."""
+        """To what was saved last; the log, the samples and the weights that are kept forget what came after."""
         yield from self.run.go_back()
         self._open()
         self.returns += 1
@@ -69,20 +70,23 @@ class Desk:
         yield from self._tell_what_gave_way()
         progress.step += 1
         if progress.step == 1:
-            yield from _check_first_loss(self.loss, run)
+            yield from self.notices.of_first_loss(self.loss)
         evaluated = None
         if self._due(run.config.training.eval_every):
             evaluated = self._evaluate()
             yield evaluated
-            yield from self._warn_of_overfitting()
-            yield from self._warn_of_nonsense(evaluated.val_loss)
+            yield from self.notices.of_evaluation(evaluated.val_loss)
         if evaluated or self._due(run.config.training.log_every):
             yield self._record(result, self.loss * run.loss_unit, evaluated)
         if self._due(run.config.training.sample_every):
             yield from self._sample()
+        elif is_early(progress.step, run.config.training):
+            self._sample_early()
         progress.seconds = self.clock.seconds()
         if evaluated and evaluated.is_best:
             yield from self._save_best()
+        if self._is_kept():
+            yield from self._save_weights(run.folder.kept_at(progress.step))
         if self._due(run.config.training.save_every):
             yield from self.save_last()
 
@@ -105,8 +109,9 @@ class Desk:
     def _is_told(self, step: int) -> bool:
         """Whether anything at all is due after it, or it is the first."""
         training = self.run.config.training
-        every = (training.eval_every, training.log_every, training.sample_every, training.save_every)
-        return step == 1 or any(self._due(steps, step) for steps in every)
+        saving = (training.save_every, training.keep_every)
+        every = (training.eval_every, training.log_every, training.sample_every, *saving)
+        return step == 1 or is_early(step, training) or any(self._due(steps, step) for steps in every)
 
     def _due(self, every: int, step: int | None = None) -> bool:
         step = self.run.progress.step if step is None else step
@@ -119,20 +124,6 @@ class Desk:
         train_loss, is_best = self.run.progress.add_evaluation(val_loss)
         return Evaluated(step=self.run.progress.step, train_loss=train_loss, val_loss=val_loss,
                          floor=self.run.held_out.floor, is_best=is_best)  # fmt: skip
-
-    def _warn_of_overfitting(self) -> Iterator[Note]:
-        since = self.run.progress.overfitting_since()
-        if since is not None and since != self.warned_of_step:
-            self.warned_of_step = since
-            yield Note(text=f"overfitting since step {since}: the validation loss rises while the training loss falls; "
-                            f"the best checkpoint is that of step {since}")  # fmt: skip
-
-    def _warn_of_nonsense(self, val_loss: float) -> Iterator[Note]:
-        guessing = math.log(self.run.model.vocab_size) * self.run.loss_unit
-        if val_loss > guessing and not self.warned_of_nonsense:
-            self.warned_of_nonsense = True
-            yield Note(text=f"the held-out loss {val_loss:.3f} is worse than guessing evenly ({guessing:.3f}): too "
-                            f"little text, or too high a --learning-rate")  # fmt: skip
 
     def _record(self, result: StepResult, loss: float, evaluated: Evaluated | None) -> Stepped:
         run, step = self.run, self.run.progress.step
@@ -156,18 +147,16 @@ class Desk:
             return
         step = self.run.progress.step
         is_last = step == self.run.config.training.max_steps
-        try:
-            text = write_sample(self.run, count=FINAL_SAMPLES if is_last else 1)
-        except Exception as problem:  # a sample is not worth a run
-            if not is_out_of_memory(problem):
-                raise
-            text = None
+        text = sample_if_room(self.run, count=FINAL_SAMPLES if is_last else 1)
         if text is None:
-            release_memory(self.run.machine.device)
             yield Note(text=f"no sample at step {step}: there is not enough memory for it beside the training")
             return
         self.samples.write(step, text)
         yield Sampled(step=step, text=text)
+
+    def _sample_early(self) -> None:
+        if self.writes and (text := sample_if_room(self.run, most_tokens=EARLY_TOKENS)) is not None:
+            self.samples.write(self.run.progress.step, text)
 
     def _diverged(self, what: str) -> DivergenceError:
         step = self.run.progress.step
@@ -182,12 +171,21 @@ class Desk:
         self.run.progress.log_digest = self.log.digest
         return self.run.checkpoint(with_optimizer=with_optimizer)
 
+    def _is_kept(self) -> bool:
+        every = self.run.config.training.keep_every
+        return every > 0 and self._due(every)
+
     def _save_best(self) -> Iterator[Saved | Note]:
+        yield from self._save_weights(self.run.folder.best)
+        if self.writes:
+            yield from self._publish(logs=False)
+
+    def _save_weights(self, path: Path) -> Iterator[Saved]:
+        """Enough to write with, and not to go on from."""
         self._refuse_no_numbers()
         if self.writes:
-            save_checkpoint(self.run.folder.best, self._checkpoint(with_optimizer=False))
-            yield Saved(step=self.run.progress.step, path=self.run.folder.best)
-            yield from self._publish(logs=False)
+            save_checkpoint(path, self._checkpoint(with_optimizer=False))
+            yield Saved(step=self.run.progress.step, path=path)
 
     def save_last(self) -> Iterator[Saved]:
         self.save_state()
@@ -216,12 +214,3 @@ class Desk:
         news = not self.published.keys() >= set(places)  # said once, not at every evaluation
         self.published |= {str(copy): copy for copy in copies}
         yield from (Note(text=line) for line in lines if news or FAILED in line)
-
-
-def _check_first_loss(loss: float, run: Run) -> Iterator[Note]:
-    """An untrained model should find all tokens about equally likely."""
-    vocab_size = run.model.config.vocab_size or 1
-    expected = math.log(vocab_size)
-    if abs(loss - expected) > 0.15 * expected:
-        yield Note(text=f"the loss at step 0 is {loss:.3f}, far from ln({vocab_size}) = {expected:.3f}, that of "
-                        f"a model which knows nothing: its first weights are not what they should be")  # fmt: skip

@@ -34,8 +34,8 @@ from glassgpt.training.step import trainer_of
 
 # What may differ when a run is resumed: none of it changes what the model is or reads.
 CHANGEABLE = frozenset({
-    "max_steps", "eval_every", "eval_batches", "save_every", "log_every", "sample_every", "sample_prompt",
-    "device", "threads", "compile", "publish", "grad_accum", "tensorboard", "wandb", "wandb_project",
+    "max_steps", "eval_every", "eval_batches", "save_every", "keep_every", "log_every", "sample_every",
+    "sample_prompt", "device", "threads", "compile", "publish", "grad_accum", "tensorboard", "wandb", "wandb_project",
     "on_divergence",
 })  # fmt: skip
 
