@@ -51,12 +51,12 @@ def trained(folder: str) -> tuple[float, float]:
 
 def measured(folder: Path) -> dict[str, float]:
     import glassgpt
-    from glassgpt.cli.eval import LONGEST_TALE
     from glassgpt.config import SamplingConfig
     from glassgpt.data import tales
     from glassgpt.data.prepare import prepare
     from glassgpt.device import choose_machine
     from glassgpt.lab.exam import mark
+    from glassgpt.lab.scores import LONGEST_TALE
     from glassgpt.sampling.generate import write
     from glassgpt.settings import assemble
     from glassgpt.training.evaluate import score_stories

@@ -113,7 +113,8 @@ def test_a_resumed_run_forgets_what_was_kept_after_the_step_it_goes_on_from(text
 def test_back_from_a_divergence_the_kept_weights_after_that_step_are_forgotten(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_step, seen = Trainer.take_step, []
+    take_step = Trainer.take_step
+    seen: list[list[int]] = []
 
     def diverges_once(self: Trainer, step: int) -> Any:
         if step == 18 and not seen:

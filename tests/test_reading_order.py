@@ -39,9 +39,9 @@ ORDER = """
     training.relaunch training.run training.setup training.noticing training.samplefile training.samples training.desk
     training.loop
 
-    lab.ladder lab.baselines lab.exam lab.logs lab.panels lab.plot lab.picture lab.track lab.stopwatch lab.forms
-    lab.bench lab.work lab.profile lab.space lab.search lab.plan lab.trials lab.storage lab.choosing lab.study
-    lab.stopping lab.trial lab.sweep_plot lab.sweep lab.page
+    lab.ladder lab.baselines lab.exam lab.scores lab.evaluations lab.logs lab.story lab.panels lab.plot
+    lab.picture lab.track lab.stopwatch lab.forms lab.bench lab.work lab.profile lab.space lab.search lab.plan
+    lab.trials lab.storage lab.choosing lab.study lab.stopping lab.trial lab.sweep_plot lab.sweep lab.page
 
     library glassgpt
 

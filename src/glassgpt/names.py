@@ -45,6 +45,8 @@ TRANSLATIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "use_flash": lambda value: {"attention": "auto" if _true(value) else "math"},
     "use_mixed_precision": lambda value: {"precision": "auto" if _true(value) else "fp32"},
     "use_compile": lambda value: {"compile": "auto" if _true(value) else "off"},
-    "dtype": lambda value: {"precision": {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(value, value)},
+    "dtype": lambda value: {
+        "precision": {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(str(value), value)
+    },
 }
 PAIRS = ("epochs", "iters_per_epoch")  # two numbers of theirs make one of ours: max_steps

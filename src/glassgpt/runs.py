@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / ".launch"
 
     @property
+    def owner(self) -> Path:
+        """The number of the process that holds the lock; one that was killed leaves it there."""
+        return self.path / ".owner"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples.txt"
 
@@ -106,7 +111,7 @@ class RunLock:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._lock = FileLock(folder.path / ".lock", timeout=0)
-        self._owner = folder.path / ".owner"
+        self._owner = folder.owner
 
     def __enter__(self) -> RunLock:
         make_folders(self.folder.path)
