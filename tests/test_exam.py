@@ -164,7 +164,7 @@ def test_a_hero_of_a_broken_opening_is_known_from_the_next_mention_on() -> None:
 
 def test_of_two_readings_the_one_that_fits_the_facts_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = ("This is {hero:heroes}.", "There is {friend:friends}.", "{hero.She} slept.", "{friend.She} slept.")
-    monkeypatch.setattr(exam, "_shapes", lambda: tuple(map(exam._shape, sources)))
+    monkeypatch.setattr(exam, "shapes", lambda: tuple(map(exam._shape, sources)))
     *_, he, she = exam.mark_story("This is Max. There is Mrs Owl. He slept. She slept.").sentences
     assert (he.shape, she.shape) == sources[2:]
     assert [*he.faults(), *she.faults()] == []

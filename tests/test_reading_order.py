@@ -41,7 +41,8 @@ ORDER = """
 
     lab.ladder lab.baselines lab.exam lab.scores lab.evaluations lab.logs lab.story lab.panels lab.plot
     lab.picture lab.track lab.stopwatch lab.forms lab.bench lab.work lab.profile lab.space lab.search lab.plan
-    lab.trials lab.storage lab.choosing lab.study lab.stopping lab.trial lab.sweep_plot lab.sweep lab.page
+    lab.trials lab.storage lab.choosing lab.study lab.stopping lab.trial lab.sweep_plot lab.sweep
+    lab.facts lab.following lab.page
 
     library glassgpt
 

@@ -38,6 +38,10 @@ MOST_ALTERNATIVES = 1000
 LONGEST_NAME = 200  # what is longer is a text; systems refuse to look for such a file
 MAP_LEGEND = "attention: rows look, columns are looked at ({full} all, {quarter} a quarter, {little} a sixteenth)"
 
+FACTS_LEGEND = (
+    "facts of the story: the share of its attention that the best head gives to a fact's earlier mentions, where the "
+    "model predicts the next; and what an even look would give them"
+)
 LENS_LEGEND = "what each layer would say to come next, if the model ended there (the last row is its prediction)"
 NORMS_LEGEND = "the length of the tokens' vectors behind each layer: the mean, and along the text"
 
@@ -52,6 +56,7 @@ def run(argv: Sequence[str]) -> int:
     if asked["json"] is not None and asked["json"] == asked["html"]:
         raise ConfigError(f"--json and --html both name {asked['json']}; give each a file of its own")
     found = chosen_checkpoint(run_name)
+    from glassgpt.lab.following import described_facts
     from glassgpt.library import ready
     from glassgpt.sampling.trace import trace
 
@@ -61,8 +66,10 @@ def run(argv: Sequence[str]) -> int:
         aside(f"the text has {len(seen.tokens) + seen.tokens_left_out:,} tokens, more than the {len(seen.tokens):,} "
               f"that the model can look at: only the last {len(seen.tokens):,} are read")  # fmt: skip
     chosen = _chosen(asked, seen)
-    shown = _described(found, seen) if asked["json"] or asked["html"] else {}
-    for line in [json.dumps(shown)] if asked["json"] == "-" else views_of(found, seen, chosen, _surface()):
+    facts = described_facts(lm.tokenizer, seen, text) if lm.tells_tales else None
+    shown = _described(found, seen, facts) if asked["json"] or asked["html"] else {}
+    views = views_of(found, seen, facts or [], chosen=chosen, surface=_surface())
+    for line in [json.dumps(shown)] if asked["json"] == "-" else views:
         print(line)
     _save(asked, shown)
     return 0
@@ -132,7 +139,9 @@ def _surface() -> Surface:
     return Surface(width=max(40, shutil.get_terminal_size((100, 24)).columns), colour=wants_colour(), blocks=blocks)
 
 
-def views_of(found: Found, seen: Trace, chosen: dict[str, int | None], surface: Surface) -> Iterator[str]:
+def views_of(
+    found: Found, seen: Trace, facts: Sequence[dict[str, Any]], *, chosen: dict[str, int | None], surface: Surface
+) -> Iterator[str]:
     from glassgpt.cli import views
 
     place = len(seen.tokens) - 1 if chosen["position"] is None else chosen["position"]
@@ -159,6 +168,10 @@ def views_of(found: Found, seen: Trace, chosen: dict[str, int | None], surface: 
     else:
         for layer in dict.fromkeys(name.split(",")[0] for name, _ in maps):  # a new line of maps for each layer
             yield from views.small_maps([each for each in maps if each[0].startswith(f"{layer},")], surface)
+    if facts:
+        yield from surface.words(FACTS_LEGEND)
+        yield from views.facts_table(facts, surface)
+        yield ""
     yield from surface.words(LENS_LEGEND)
     yield from views.lens_table(seen, place, surface)
     yield ""
@@ -184,11 +197,11 @@ def _save(asked: dict[str, Any], shown: dict[str, Any]) -> None:
         aside(f"open {asked['html']} in a browser; it needs nothing else")
 
 
-def _described(found: Found, seen: Trace) -> dict[str, Any]:
+def _described(found: Found, seen: Trace, facts: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
     """The trace, and whose it is: names only, for a page is shown to others, and a path tells of a machine."""
     config = found.checkpoint.model_config
     model = {"run": run_name_of(found.path), "step": found.checkpoint.step, "form": form_of(config)}
-    return {"model": model} | seen.as_json()
+    return {"model": model} | seen.as_json() | ({} if facts is None else {"facts": facts})
 
 
 def run_name_of(file: Path) -> str:

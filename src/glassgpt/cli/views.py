@@ -11,6 +11,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from glassgpt.sampling.trace import Guess, Numbers, Told, Trace
 
@@ -169,6 +170,19 @@ def large_map(trace: Trace, weights_TS: Numbers, place: int, surface: Surface) -
         most = int(weights_TS[row].argmax())
         looked = f"{percent(float(weights_TS[row, most])):>6} {surface.fit(names[most], NAME_WIDTH)}".rstrip()
         yield f"{row + 1:4} {surface.fit(names[row], LABEL_WIDTH)}{shades:{2 * (last - first)}} {looked}"
+
+
+def facts_table(facts: Sequence[dict[str, Any]], surface: Surface) -> Iterator[str]:
+    """One line for each fact; no share where it was told once, or only by chance."""
+    names = [": ".join(filter(None, (fact["kind"], fact["value"]))) for fact in facts]
+    room = max(12, min(max(map(len, names)), surface.width - 56))
+    yield f"{'fact':{room}} {'told':>4} {'share':>6} {'even':>6}  best head"[: surface.width]
+    for name, fact in zip(names, facts, strict=True):
+        line = f"{surface.fit(name, room)} {len(fact['mentions']):4}"
+        if best := fact["best"]:
+            line += f" {percent(best['share']):>6} {percent(fact['heads']['even']):>6}"
+            line += f"  layer {best['layer'] + 1}, head {best['head'] + 1}" + (", follows" if best["follows"] else "")
+        yield surface.fit(line, surface.width - 1).rstrip()
 
 
 def lens_table(trace: Trace, place: int, surface: Surface) -> Iterator[str]:

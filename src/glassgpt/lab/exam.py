@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 from glassgpt.data import tales
 from glassgpt.data.templates import Copy, Draw, Facts, Part, Sum, add, parse_template
 
 SUBJECTS = ("heroes", "sums", "places")
-_PEOPLE = ("hero", "friend")
+PEOPLE = ("hero", "friend")
+# A shape that fits a sentence, what this claims by it, and what the story knows behind it.
+Reading: TypeAlias = "tuple[Shape, re.Match[str], tuple[Claim, ...], Facts]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +130,9 @@ def _is_tale(text: str) -> bool:
 
 def _mark_sentence(text: str, facts: Facts) -> SentenceMarks:
     misspelled = tuple(word for word in tales.spelling(text) if word not in tales.words())
-    readings = [] if misspelled else [_read(shape, match, facts) for shape, match in _fitting(text)]
-    if not readings:
+    if misspelled or not (best := best_reading(text, facts)):
         return SentenceMarks(text=text, shape=None, misspelled=misspelled, claims=())
-    # Where two shapes fit, as "She slept." might for hero and for friend, the one that agrees best is meant.
-    shape, claims, learned = min(readings, key=lambda reading: sum(not claim.right for claim in reading[1]))
+    shape, _, claims, learned = best
     facts |= learned
     return SentenceMarks(text=text, shape=shape.source, misspelled=(), claims=claims)
 
@@ -146,7 +147,7 @@ class Shape:
 
 
 @cache
-def _shapes() -> tuple[Shape, ...]:
+def shapes() -> tuple[Shape, ...]:
     return tuple(_shape(source) for source in tales.shapes())
 
 
@@ -177,24 +178,29 @@ def _texts(slot: Draw | Copy | Sum) -> set[str]:
         return world.texts(slot)
     subject, form = ("sums", "") if isinstance(slot, Sum) else (_subject(slot.name), slot.form)
     told = {row[form] for name, rows in world.values.items() if _subject(name) == subject for row in rows}
-    return told.union(*map(world.texts, _sums())) if subject == "sums" else told
+    return told.union(*map(world.texts, sums())) if subject == "sums" else told
 
 
 def _fitting(text: str) -> Iterator[tuple[Shape, re.Match[str]]]:
-    for shape in _shapes():
+    for shape in shapes():
         if match := shape.pattern.fullmatch(text):
             yield shape, match
 
 
-def _read(shape: Shape, match: re.Match[str], facts: Facts) -> tuple[Shape, tuple[Claim, ...], Facts]:
-    """What a sentence claims, and what the story knows behind it."""
+def best_reading(text: str, facts: Facts) -> "Reading | None":
+    """Where two shapes fit, as "She slept." might for hero and for friend, the one that agrees best is meant."""
+    readings = (_read(shape, match, facts) for shape, match in _fitting(text))
+    return min(readings, key=lambda reading: sum(not claim.right for claim in reading[2]), default=None)
+
+
+def _read(shape: Shape, match: re.Match[str], facts: Facts) -> Reading:
     known = dict(facts)
     said = [(slot, text) for slot, text in zip(shape.slots, match.groups(), strict=True) if text is not None]
-    claims = [claim for slot, text in said if (claim := _claim(slot, text, known))]
-    return shape, tuple(claims), known
+    claims = [claim for slot, text in said if (claim := claim_of(slot, text, known))]
+    return shape, match, tuple(claims), known
 
 
-def _claim(slot: Part, text: str, known: Facts) -> Claim | None:
+def claim_of(slot: Part, text: str, known: Facts) -> Claim | None:
     """Compare a slot with what is known; what is new becomes known."""
     if isinstance(slot, Sum):
         if slot.left not in known or slot.right not in known:
@@ -204,7 +210,7 @@ def _claim(slot: Part, text: str, known: Facts) -> Claim | None:
     assert not isinstance(slot, str)
     if not slot.name:
         return None
-    told_again = not isinstance(slot, Draw) or slot.name in _PEOPLE
+    told_again = not isinstance(slot, Draw) or slot.name in PEOPLE
     if told_again and slot.name in known:
         return Claim(subject=_subject(slot.name), written=text, expected=known[slot.name][slot.form])
     rows = [row for row in tales.grammar().values[slot.name] if row[slot.form] == text]
@@ -214,11 +220,11 @@ def _claim(slot: Part, text: str, known: Facts) -> Claim | None:
 
 
 def _subject(name: str) -> str:
-    if name in _PEOPLE:
+    if name in PEOPLE:
         return "heroes"
-    return "sums" if any(name in (one.left, one.right) for one in _sums()) else "places"
+    return "sums" if any(name in (one.left, one.right) for one in sums()) else "places"
 
 
 @cache
-def _sums() -> tuple[Sum, ...]:
+def sums() -> tuple[Sum, ...]:
     return tuple(part for part in tales.grammar().parts() if isinstance(part, Sum))

@@ -1,4 +1,5 @@
 // Where each head looks: a small map of every head, one of them large, and the text in its light.
+// What it returns shows another head.
 
 import { make, percent, section, stepOf, strip, visible } from "./base.js";
 
@@ -77,6 +78,7 @@ export function showAttention(root, trace, selection) {
   repaint();
   selection.follow(look);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  return choose;
 }
 
 // One pixel for each weight, enlarged by the style; the root of a weight, or all but the largest would be invisible.

@@ -4,6 +4,7 @@ import { make, makeSelection } from "./base.js";
 import { showAttention } from "./attention.js";
 import { showNorms, showSurprise } from "./curves.js";
 import { showEmbeddings } from "./embeddings.js";
+import { showFacts } from "./facts.js";
 import { showLens } from "./lens.js";
 import { showTokens } from "./tokens.js";
 
@@ -15,7 +16,8 @@ export function showInside(root, trace) {
   }
   showTokens(root, trace, selection);
   showSurprise(root, trace, selection);
-  showAttention(root, trace, selection);
+  const showHead = showAttention(root, trace, selection);
+  showFacts(root, trace, selection, showHead);
   showLens(root, trace, selection);
   showNorms(root, trace, selection);
   showEmbeddings(root, trace);
