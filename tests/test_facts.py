@@ -191,6 +191,8 @@ def test_what_lies_before_the_window_is_left_out_and_the_rest_counts_from_its_fi
     }
     hero = next(fact for fact in ours if fact["kind"] == "the hero")
     assert hero["value"] == "Felix", "told before the window, and known all the same"
+    longer = SAMPLE[1] + tales.SEPARATOR + NOISE
+    assert described_facts(LETTERS, trace(small, LETTERS, longer), longer) == ours, "what is out of sight says nothing"
 
 
 # --- what the heads do ------------------------------------------------------------------------------------------------
@@ -278,7 +280,7 @@ def test_what_is_told_otherwise_is_neither_scored_nor_looked_back_at() -> None:
     assert hero["mentions"][5]["heads"]["even"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_head_of_a_model_that_learned_nothing_follows_anything() -> None:
+def test_in_a_model_that_learned_nothing_no_head_follows_a_fact_of_these_stories() -> None:
     for story in SAMPLE[:6]:
         for fact in described_facts(LETTERS, trace(model_for(LETTERS), LETTERS, story), story):
             assert fact["best"] is None or not fact["best"]["follows"]

@@ -65,7 +65,7 @@ class _Story:
         for sentence in tales.sentences(story):
             start = story.index(sentence, end)
             end = start + len(sentence)
-            for slot, first, last in self._slots(sentence, breaks_off=breaks_off and end == len(story)):
+            for slot, first, last in self._slots(sentence, breaks_off=breaks_off and not story[end:].strip()):
                 self._note(slot, sentence[first:last], offset + start + first)
         return [fact for fact in self.facts if any(one.right for one in fact.mentions)]
 

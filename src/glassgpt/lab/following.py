@@ -8,20 +8,23 @@ That is a share of attention: where values were taken from, and no proof that th
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glassgpt.data.tales import SEPARATOR
 from glassgpt.lab.facts import Fact, Mention, facts_of
 
 if TYPE_CHECKING:
     from glassgpt.sampling.trace import Numbers, Trace
     from glassgpt.text.base import Tokenizer
 
-FOLLOWS = 3.0  # times the even share: what single heads reach by chance, in models that learned nothing, is below twice
+# A head follows a fact where it gives this many times the even share, and this much of its attention. In models that
+# had learned nothing, the best head never did: of 8 heads for 244 facts, of 36 for 117, where twice it had four times.
+FOLLOWS, AT_LEAST = 4.0, 0.1
 DIGITS = 5  # in JSON, as the attention itself
 
 
@@ -52,11 +55,19 @@ def described_facts(tokenizer: Tokenizer, trace: Trace, text: str) -> list[dict[
     """
     if not trace.attention:
         return []
-    ids = tokenizer.encode(text)
-    assert ids[trace.tokens_left_out :] == [token.token_id for token in trace.tokens], "the trace is of another text"
-    ends = list(accumulate(len(tokenizer.token_bytes(token_id)) for token_id in ids))
+    ids, left_out = tokenizer.encode(text), trace.tokens_left_out
+    assert ids[left_out:] == [token.token_id for token in trace.tokens], "the trace is of another text"
     read = tokenizer.decode(ids)  # what the model read: a tokenizer may leave out or replace what it does not know
-    facts = (_described(fact, _spans(fact, read, ends, trace.tokens_left_out), trace) for fact in facts_of(read))
+    ends = list(accumulate(len(tokenizer.token_bytes(token_id)) for token_id in ids))
+    bytes_before = [0, *accumulate(len(character.encode()) for character in read)]
+    window = bisect_left(bytes_before, ends[left_out - 1] if left_out else 0)
+    start = max(0, read.rfind(SEPARATOR, 0, window))  # of stories that end before the window nothing can be seen
+
+    def tokens_of(mention: Mention) -> range:
+        tokens = token_span(ends, *(bytes_before[start + place] for place in (mention.start, mention.end)))
+        return range(max(0, tokens.start - left_out), tokens.stop - left_out)
+
+    facts = (_described(fact, trace, tokens_of) for fact in facts_of(read[start:]))
     return [fact for fact in facts if fact["mentions"]]
 
 
@@ -83,20 +94,12 @@ def mean_scores(scores: Sequence[Scores]) -> Scores:
     return Scores(shares, float(np.mean([one.even for one in scores])))
 
 
-def _spans(fact: Fact, read: str, ends: Sequence[int], left_out: int) -> list[tuple[Mention, range]]:
-    """The mentions that the model can see, and the tokens of each, counted from the window's first."""
-    spans = []
-    for mention in fact.mentions:
-        start = len(read[: mention.start].encode())
-        tokens = token_span(ends, start, start + len(mention.text.encode()))
-        spans.append((mention, range(max(0, tokens.start - left_out), tokens.stop - left_out)))
-    return [(mention, tokens) for mention, tokens in spans if tokens]
-
-
-def _described(fact: Fact, spans: Sequence[tuple[Mention, range]], trace: Trace) -> dict[str, Any]:
+def _described(fact: Fact, trace: Trace, tokens_of: Callable[[Mention], range]) -> dict[str, Any]:
     earlier: list[int] = []
     told, scored = [], []
-    for mention, tokens in spans:
+    for mention in fact.mentions:
+        if not (tokens := tokens_of(mention)):
+            continue  # before the window
         scores = head_scores(trace.attention, earlier, tokens) if mention.again and mention.right else None
         if scores:
             scored.append(scores)
@@ -119,5 +122,5 @@ def _best(scores: Scores) -> dict[str, Any]:
         "head": head,
         "share": round(share, DIGITS),
         "times_even": round(ratio, 2),
-        "follows": ratio >= FOLLOWS,
+        "follows": ratio >= FOLLOWS and share >= AT_LEAST,
     }
