@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import glassgpt
+from browser import Watched, open_page
 from conftest import TINY
 from glassgpt.cli.main import main
 from glassgpt.cli.views import Surface, facts_table
@@ -30,6 +31,9 @@ from glassgpt.sampling.trace import Trace, trace
 from glassgpt.text.base import Tokenizer
 from glassgpt.text.bpe import BPE
 from glassgpt.text.chars import CharTokenizer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SEED = 21
 SAMPLE = [tales.story(SEED, index) for index in range(120)]
@@ -314,26 +318,56 @@ def test_inspect_shows_the_facts_of_a_model_of_tales_and_of_no_other(
     assert "facts" not in json.loads(capsys.readouterr().out)
 
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+@contextmanager
+def opened(browser: Browser, facts: list[dict[str, Any]], seen: Trace, file: Path, **how: Any) -> Iterator[Watched]:
+    """The page in a browser; when it is closed, it must have been silent."""
+    shown = {"model": {"run": "a run", "step": 3, "form": "small"}, "facts": facts} | seen.as_json()
+    file.write_text(saved_page(shown), encoding="utf-8")
+    with open_page(browser, **how) as watched:
+        watched.page.goto(file.as_uri())
+        yield watched
+        watched.must_be_clean()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no chromium on this machine")
-def test_in_a_browser_the_page_marks_every_mention_and_has_a_button_for_every_head(tmp_path: Path) -> None:
-    seen = trace(model_for(LETTERS), LETTERS, NOISE)
-    facts = described_facts(LETTERS, seen, NOISE)
-    model = {"run": "a run", "step": 3, "form": "small"}
-    (tmp_path / "page.html").write_text(saved_page({"model": model, "facts": facts} | seen.as_json()), encoding="utf-8")
-    assert BROWSER is not None
-    done = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
-         f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()],
-        capture_output=True, encoding="utf-8", timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in done.stderr
-    assert done.stdout.count('aria-labelledby="view-facts"') == 1
-    assert done.stdout.count('data-fact="') == sum(len(fact["mentions"]) for fact in facts)
-    assert len(re.findall(r'<button type="button" class="share( best)?"', done.stdout)) == 2 * 2
-    best = facts[0]["best"]
-    name = f"layer {best['layer'] + 1}, head {best['head'] + 1}"
-    assert re.search(rf'aria-label="{name}: [^"]*, the most', done.stdout)
+def test_on_the_page_one_sees_each_mention_and_each_head_and_goes_to_its_map(browser: Browser, tmp_path: Path) -> None:
+    opening, rest = NOISE.split(" Best", maxsplit=1)[0], NOISE[NOISE.index(" could") : NOISE.index("loudly")]
+    text = f"{opening} She{rest}"
+    seen = trace(model_for(LETTERS), LETTERS, text)
+    facts = described_facts(LETTERS, seen, text)
+    hero, noise = facts
+    with opened(browser, facts, seen, tmp_path / "page.html") as watched:
+        view = watched.page.get_by_role("region", name="Facts", exact=True)
+        marked = view.locator(".token.fact")
+        assert marked.count() == sum(len(one["text"]) for fact in facts for one in fact["mentions"])
+        assert view.locator(".token.wrong").all_inner_texts() == ["S", "h", "e"]
+        assert "but then “She”" in view.locator(".facts").inner_text()
+        shares = view.locator(".share")
+        assert shares.all_inner_texts() == [shown(share) for row in hero["heads"]["shares"] for share in row]
+        view.get_by_role("button", name="2 the noise: rumble").focus()
+        watched.page.keyboard.press("Enter")
+        assert view.locator(".token.chosen").count() == len("rumble") * len(noise["mentions"])
+        view.get_by_role("combobox").select_option("1")
+        one = noise["mentions"][2]
+        assert shares.all_inner_texts() == [shown(share) for row in one["heads"]["shares"] for share in row]
+        assert f"Token {one['first']} " in watched.page.locator(".pair .said").inner_text(), "where it is predicted"
+        view.get_by_role("button", name="layer 2, head 1").click()
+        assert watched.page.get_by_role("heading", name="Layer 2, head 1").is_visible()
+        for scheme in ("light", "dark"):
+            watched.page.emulate_media(color_scheme=scheme)
+            assert watched.faint_texts() == []
+    with opened(browser, facts, seen, tmp_path / "page.html", phone=True) as watched:
+        assert watched.too_wide_by == 0
+
+
+def shown(share: float) -> str:
+    """As the page rounds it."""
+    if share >= 0.0995:
+        return f"{math.floor(share * 100 + 0.5)} %"
+    return f"{share * 100:.1f} %" if share >= 0.001 else "<0.1 %"
+
+
+def test_without_facts_the_page_has_no_view_of_them(browser: Browser, tmp_path: Path) -> None:
+    seen = trace(model_for(LETTERS), LETTERS, "The owl")
+    with opened(browser, [], seen, tmp_path / "page.html") as watched:
+        assert watched.page.get_by_role("region", name="Attention", exact=True).is_visible()
+        assert watched.page.get_by_role("region", name="Facts", exact=True).count() == 0

@@ -55,7 +55,9 @@ function paintFact(button, owner, place) {
 }
 
 function factRow(fact, index, choose) {
-  const button = make("button", { type: "button", class: "fact-name", "--colour": hueOf(index), click: choose }, `${index + 1} ${nameOf(fact)}`);
+  const label = `${index + 1} ${nameOf(fact)}`;
+  const attributes = { type: "button", class: "fact-name", "--colour": hueOf(index), "aria-label": label, click: choose };
+  const button = make("button", attributes, label);
   const wrong = fact.mentions.filter((mention) => !mention.right).map((mention) => `“${mention.text}”`);
   const name = make("th", { scope: "row" }, button, ...(wrong.length ? [make("small", {}, ` but then ${wrong.join(", ")}`)] : []));
   const numbers = fact.best
