@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import glassgpt
+from conftest import BOOK, TINY
 from glassgpt.lab.page import PAGES
 from glassgpt.sampling.trace import trace
 from glassgpt.serve import shelf
@@ -89,7 +90,11 @@ def test_a_look_is_the_trace_with_its_maps_as_plain_floats(running: Running, hom
     lm = glassgpt.load(home / "runs" / "book", device="cpu")
     truth = trace(lm.model, lm.tokenizer, text, alternatives=8)
     assert status == 200
-    assert seen | {"attention": [], "model": {}} == truth.as_json(attention=False) | {"attention": [], "model": {}}
+    assert seen | {"attention": [], "model": {}, "facts": []} == truth.as_json(attention=False) | {
+        "attention": [],
+        "model": {},
+        "facts": [],
+    }
     maps = np.frombuffer(base64.b64decode(seen["attention"]["float32"]), dtype="<f4")
     count = len(truth.tokens)
     triangle = count * (count + 1) // 2
@@ -202,3 +207,24 @@ def test_ids_tell_which_token_it_was(running: Running, home: Path) -> None:
         assert [lm.decode([token_id]) for token_id in ids] == list(named)
     _, _, plain = running.complete(max_tokens=2, logprobs=1)
     assert "token_ids" not in plain["choices"][0]["logprobs"]
+
+
+def test_kept_steps_are_models_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(BOOK, encoding="utf-8")
+    glassgpt.train(tmp_path / "book.txt", out=tmp_path / "runs" / "book", max_steps=4, keep_every=2, **TINY)
+    with serving(tmp_path / "runs") as server:
+        _, _, listed = server.ask("GET", "/v1/models")
+        assert [row["id"] for row in listed["data"]] == ["book", "book@last", "book@2", "book@4"]
+        assert server.ask("GET", "/glass/models/book@2")[2]["step"] == 2
+        texts = [
+            server.complete(model=name, seed=1, max_tokens=30)[2]["choices"][0]["text"] for name in ("book@2", "book@4")
+        ]
+        assert texts[0] != texts[1]
+
+
+def test_a_model_of_tales_tells_the_facts_of_what_it_reads(tmp_path: Path) -> None:
+    glassgpt.train("tales", out=tmp_path / "runs" / "tales", max_steps=1, **TINY | {"seq_len": 32})
+    with serving(tmp_path / "runs", preload="tales") as server:
+        asked = {"model": "tales", "text": "Once upon a time, Felix the fox"}
+        (fact,) = server.ask("POST", "/glass/inside", asked)[2]["facts"]
+        assert fact["value"] == "Felix"

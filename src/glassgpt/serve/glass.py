@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from glassgpt.config import ModelConfig
 from glassgpt.errors import BusyError
+from glassgpt.lab.following import described_facts
 from glassgpt.model.count import form_of
 from glassgpt.sampling.trace import Trace, trace
 from glassgpt.serve.desk import Desk
@@ -28,6 +29,7 @@ from glassgpt.serve.problems import answer
 from glassgpt.serve.shelf import Served
 
 ALTERNATIVES = 8
+LONGEST_TEXT = 50_000  # characters, of which the last few hundred are looked at
 
 
 class InsideRequest(BaseModel):
@@ -36,7 +38,7 @@ class InsideRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     model: Annotated[str, Field(max_length=512)]
-    text: str
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 def add_glass(app: FastAPI, desk: Desk, limits: Limits) -> None:
@@ -96,7 +98,8 @@ def _look(served: Served, text: str, limits: Limits) -> dict[str, Any]:
     lm = served.lm
     most = _tokens_that_fit(lm.checkpoint.model_config, limits)
     seen = trace(lm.model, lm.tokenizer, text, alternatives=ALTERNATIVES, most_tokens=most)
-    return seen.as_json(attention=False) | {"attention": packed_attention(seen), "model": _described(served)}
+    shown = seen.as_json(attention=False) | {"attention": packed_attention(seen), "model": _described(served)}
+    return shown | {"facts": described_facts(lm.tokenizer, seen, text) if lm.tells_tales else []}
 
 
 def _tokens_that_fit(config: ModelConfig, limits: Limits) -> int:

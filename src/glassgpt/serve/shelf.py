@@ -52,12 +52,15 @@ class Shelf:
         return {run.path.name: run} if run.is_run() else {}
 
     def found(self) -> Mapping[str, Path]:
-        """Every model by name: of a run its best one as the run is called, and behind these NAME@last."""
+        """Every model by name: of a run its best as the run is called; then NAME@last, and NAME@200 of a kept step."""
         if not self._holds_many and (path := find_run(self.place)).is_file():
             return {path.resolve().stem: path}
         runs = self.runs()
         best = {name: run.path for name, run in runs.items()}
-        return best | {f"{name}@last": run.last for name, run in runs.items() if run.last.is_file()}
+        others = {f"{name}@last": run.last for name, run in runs.items() if run.last.is_file()}
+        return (
+            best | others | {f"{name}@{step}": path for name, run in runs.items() for step, path in run.kept().items()}
+        )
 
     @property
     def _folder(self) -> Path:
