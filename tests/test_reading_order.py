@@ -47,7 +47,7 @@ ORDER = """
     library glassgpt
 
     serve.limits serve.shapes serve.shelf serve.worker serve.desk serve.answers serve.metrics serve.guard
-    serve.problems serve.site serve.glass serve.api serve.server
+    serve.problems serve.site serve.glass serve.watch serve.story serve.api serve.server
 
     cli.terminal cli.chosen cli.flags cli.display cli.views
     cli.train cli.sample cli.eval cli.info cli.bigram cli.plot cli.profile cli.bench cli.data cli.tokenizer cli.sweep

@@ -3,7 +3,7 @@
     GET /v1/models   POST /v1/completions   POST /v1/chat/completions (refused)   GET /health   GET /metrics
 
 A route reads, asks the `Desk`, and tells what comes; who may come here at all was decided by `guard.py`. What the page
-is made of and asks for besides is in `site.py` and `glass.py`.
+is made of and asks for besides is in `site.py`, `glass.py` and `story.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from glassgpt.serve.problems import answer, tell_problems
 from glassgpt.serve.shapes import CompletionRequest
 from glassgpt.serve.shelf import Served, UnknownModelError
 from glassgpt.serve.site import add_page
+from glassgpt.serve.story import add_story
 
 Result = TypeVar("Result")
 SMALL = 4096  # characters that are encoded before anybody else could notice
@@ -52,6 +53,7 @@ def create_app(desk: Desk, access: Access, limits: Limits) -> FastAPI:
     )
     _add_routes(app, desk, limits)
     add_glass(app, desk, limits)
+    add_story(app, desk, limits)
     add_page(app)
     tell_problems(app)
     app.add_middleware(Guard, access=access, limits=limits)

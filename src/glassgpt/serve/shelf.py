@@ -43,9 +43,9 @@ class Shelf:
             raise RunError(f"{place or RUNS} holds no run with a checkpoint; train one first: glassgpt train")
 
     def runs(self) -> Mapping[str, RunFolder]:
-        """Every run by name, the newest first; looked up anew, for a run may begin while the server runs."""
+        """Every run by name, the newest first, with a checkpoint or not yet; looked up anew, for more may begin."""
         if self._holds_many:
-            runs = [RunFolder(path) for path in self._folder.glob("*") if RunFolder(path).has_checkpoint()]
+            runs = [RunFolder(path) for path in self._folder.glob("*") if RunFolder(path).is_run()]
             return {run.path.name: run for run in sorted(runs, key=_changed, reverse=True)}
         path = find_run(self.place).resolve()
         run = RunFolder(path.parent if path.is_file() else path)
@@ -55,7 +55,7 @@ class Shelf:
         """Every model by name: of a run its best as the run is called; then NAME@last, and NAME@200 of a kept step."""
         if not self._holds_many and (path := find_run(self.place)).is_file():
             return {path.resolve().stem: path}
-        runs = self.runs()
+        runs = {name: run for name, run in self.runs().items() if run.has_checkpoint()}
         best = {name: run.path for name, run in runs.items()}
         others = {f"{name}@last": run.last for name, run in runs.items() if run.last.is_file()}
         return (
@@ -133,5 +133,10 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _changed(run: RunFolder) -> int:
+    """When it last wrote something; its log is written to more often than its checkpoints."""
+    try:
+        log = run.log.stat().st_mtime_ns
+    except OSError:
+        log = 0
     stamp = _stamp(run.path)
-    return stamp[0] if stamp else 0
+    return max(log, stamp[0] if stamp else 0)
