@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -31,7 +31,6 @@ from glassgpt.serve.watch import NO_ROWS, Told, Watch, Watched, rows_of
 HEARTBEAT_S = 15.0  # a proxy takes a connection for dead that says nothing for a minute
 MOST_FOLLOWED = 16
 READING = 2  # runs that are read whole at a time
-Part = TypeVar("Part")
 Names = Annotated[list[str] | None, Query(alias="run")]
 Steps = Annotated[list[int] | None, Query(alias="from")]
 
@@ -77,20 +76,20 @@ def _whole(run: Watched) -> dict[str, Any]:
     folder = run.folder
     problems: list[str] = []
 
-    def part(read: Callable[[], Part], instead: Part) -> Part:
+    def part(read: Callable[[], Any], instead: Any) -> Any:
         try:
             return read()
         except (GlassgptError, OSError) as problem:
             problems.append(" ".join(str(problem).split()))
             return instead
 
-    samples = part(lambda: story.samples_of(folder), [])
+    samples: list[dict[str, Any]] = part(lambda: story.samples_of(folder), [])
     return {
         "settings": part(lambda: _grouped(story.settings_of(folder)), []),
         "references": part(lambda: story.references_of(folder), []),
         "evaluations": part(lambda: [one.model_dump() for one in evaluations_of(folder)], []),
         "samples": samples,
-        "sample_marks": part(lambda: story.marks_of_samples(samples), []) if run.tells_tales else [],
+        "sample_marks": story.marks_of_samples(samples) if run.tells_tales else [],
         "columns": part(lambda: rows_of(folder), NO_ROWS),
         "problems": problems,
     }
