@@ -52,6 +52,8 @@ NAMED_FOR_IT = {
     "serve.glass": {"asyncio"},
     "serve.guard": {"urllib", "asyncio"},
     "serve.server": {"socket", "asyncio"},
+    "serve.story": {"asyncio"},
+    "serve.watch": {"asyncio"},
 }
 GUARD = """
 import sys

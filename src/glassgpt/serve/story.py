@@ -111,8 +111,10 @@ class Place:
     samples: tuple[int, int] = (-1, 0)
 
     def news(self, run: Watched) -> list[dict[str, Any]]:
-        """What is new to them since the last time."""
-        return [{"run": self.name} | event for event in (*self._new_rows(run.rows), *self._new_samples(run))]
+        """What is new to them since the last time; nothing, before its files were read once."""
+        rows = self._new_rows(run.rows) if run.rows.reading.was_read else []
+        samples = self._new_samples(run) if run.samples.reading.was_read else []
+        return [{"run": self.name} | event for event in (*rows, *samples)]
 
     def _new_rows(self, told: Told) -> list[dict[str, Any]]:
         columns = told.reading.value

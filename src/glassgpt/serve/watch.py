@@ -40,6 +40,10 @@ class Reading:
     problem: str | None = None
     _not_before: float = 0.0
 
+    @property
+    def was_read(self) -> bool:
+        return self.stamp is not None
+
     def renew(self, stamp: Stamp, read: Callable[[], Any]) -> bool:
         """Whether it was read again."""
         begin = time.monotonic()
