@@ -82,7 +82,7 @@ export function references(runs) {
   const found = new Map();
   for (const run of runs) {
     const floor = run.summary.floor ?? null;
-    const rows = run.references.filter((row) => !(floor !== null && row.name.startsWith("floor")));
+    const rows = run.references.filter((row) => !(floor !== null && row.name.includes("floor")));
     for (const row of floor === null ? rows : [{ name: "floor: no model can do better", loss: floor }, ...rows]) {
       if (row.loss === null) continue;
       const key = `${row.name} ${row.loss.toFixed(3)}`;
