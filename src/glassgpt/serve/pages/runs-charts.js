@@ -5,7 +5,7 @@ import { make } from "./base.js";
 import { makeChart } from "./runs-chart.js";
 import { layout, muted, plotly } from "./runs-plotly.js";
 import { columnTraces, hasMarks, lossTraces, MARKS, markTraces, references } from "./runs-traces.js";
-import { plain, short } from "./runs-words.js";
+import { loss as lossWords, plain, short } from "./runs-words.js";
 
 const AXES = { step: "step", seconds: "seconds", tokens: "tokens" };
 const ABOUT =
@@ -29,6 +29,8 @@ export function showCharts(root, state, remember) {
   const legend = make("p", { class: "legend run-legend" });
   const trouble = make("p", { class: "note", role: "alert", hidden: "" });
   const loss = makeChart("Loss", "tall");
+  const measures = make("p", { class: "legend measures" });
+  loss.element.insertBefore(measures, loss.element.lastElementChild);
   const marks = makeChart("Exam");
   const speed = makeChart("Speed");
   const rate = makeChart("Learning rate");
@@ -54,8 +56,10 @@ export function showCharts(root, state, remember) {
   async function drawNow() {
     const runs = chosen();
     if (!runs.length || !root.isConnected) return;
+    measures.textContent = references(runs).map((row) => `${row.name} ${lossWords(row.loss)}`).join(" · ");
+    measures.hidden = !measures.textContent;
     legend.replaceChildren(...runs.map((run) => make("span", { class: "key", "--colour": `var(--run-${run.slot})`, title: run.name }, short(run.name))));
-    marks.element.hidden = !Object.keys(MARKS).some((name) => hasMarks(runs, name));
+    offerMarks(runs);
     const drawn = [
       [loss, lossTraces(runs, view.x), lossLayout(runs), ["training loss", "validation loss"]],
       [speed, columnTraces(runs, view.x, "tokens_per_s"), plainLayout("tokens per second"), ["tokens per second"]],
@@ -73,6 +77,14 @@ export function showCharts(root, state, remember) {
     }
   }
 
+  // Only those that there are: a text without sums has no sums that add up.
+  function offerMarks(runs) {
+    const there = Object.keys(MARKS).filter((name) => hasMarks(runs, name));
+    marks.element.hidden = !there.length;
+    for (const option of which.list.options) option.disabled = !there.includes(option.value);
+    if (there.length && !there.includes(mark)) which.list.value = mark = there[0];
+  }
+
   function plainLayout(words) {
     return layout({ x: { title: { text: AXES[view.x] } }, y: { title: { text: words }, rangemode: "tozero" }, keep: view.x });
   }
@@ -88,7 +100,7 @@ export function showCharts(root, state, remember) {
     const y = { title: { text: "loss (nats)" }, type: view.log ? "log" : "linear", ...(range ? { range, autorange: false } : {}) };
     const found = layout({ x: { title: { text: AXES[view.x] } }, y, keep: `${view.x} ${view.log}` });
     found.shapes = rows.map((row) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: row.loss, y1: row.loss, layer: "below", line: { color: muted(), width: 1.2, dash: "dash" } }));
-    found.annotations = rows.map((row) => label(row, height(row.loss), range));
+    found.annotations = labels(rows, height, range);
     return found;
   }
 
@@ -96,6 +108,14 @@ export function showCharts(root, state, remember) {
     dark.removeEventListener("change", draw);
     [loss, marks, speed, rate].forEach((chart) => chart.leave());
   } };
+}
+
+// Names of lines that lie close together would cover each other: the line below the chart has them all.
+function labels(rows, height, range) {
+  const room = range ? 0.055 * (range[1] - range[0]) : 0;
+  const free = [];
+  for (const row of rows) if (free.every((other) => Math.abs(height(row.loss) - height(other.loss)) > room)) free.push(row);
+  return free.map((row) => label(row, height(row.loss), range));
 }
 
 // Curves fall from the upper left to the lower right: a line's name stands where they are not.
@@ -119,5 +139,5 @@ function lossRange(runs, rows, height) {
 function choice(id, words, options, value, changed) {
   const list = make("select", { id, change: () => changed(list.value) }, ...options.map(([key, name]) => make("option", { value: key }, name)));
   list.value = value;
-  return { holder: make("span", { class: "choice" }, make("label", { for: id }, words), list) };
+  return { list, holder: make("span", { class: "choice" }, make("label", { for: id }, words), list) };
 }

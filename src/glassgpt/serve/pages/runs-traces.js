@@ -35,7 +35,7 @@ export function lossTraces(runs, x) {
     const held = points(run.columns, x, "val_loss");
     const paint = colour(run.slot);
     const train = line(run, points(run.columns, x, "train_loss"), {
-      name: `${plain(short(run.name))}: training`, opacity: held.length ? 0.55 : 1, line: { color: paint, width: 1.2 } });
+      name: `${plain(short(run.name))}: training`, opacity: held.length ? 0.65 : 1, line: { color: paint, width: 1.2 } });
     const val = line(run, held, {
       name: `${plain(short(run.name))}: validation`, mode: "lines+markers", line: { color: paint, width: 2.8 }, marker: { color: paint, size: 8, symbol: SYMBOLS[run.slot] } });
     return [train, val];
@@ -68,7 +68,7 @@ export function markTraces(runs, x, name) {
         text: shown.map((row) => count(row.stories)), marker: { color: paint, size, symbol: SYMBOLS[run.slot], opacity: size < 10 ? 0.7 : 1 },
       });
     };
-    return [trace(run.sample_marks, "one sample", "markers", 6), trace(exams, "exam", "lines+markers", 12)];
+    return [trace(run.sample_marks, "one sample", "markers", 8), trace(exams, "exam", "lines+markers", 12)];
   });
 }
 
