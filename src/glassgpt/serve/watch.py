@@ -25,7 +25,7 @@ from glassgpt.serve.limits import Limits
 LOOK_S = 1.0
 TURN_S = 0.2  # how soon a server that is being stopped lets its followers go
 SHARE = 0.005  # of the time that reading one file again and again may take
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 60.0
 SILENT_S = 120.0  # a run whose log is silent for so long is not called going
 NO_ROWS: dict[str, list[Any]] = {"step": []}
 Stamp = tuple[Any, ...]

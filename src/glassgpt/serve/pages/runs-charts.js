@@ -3,7 +3,7 @@
 
 import { make } from "./base.js";
 import { makeChart } from "./runs-chart.js";
-import { layout, muted, plotly } from "./runs-plotly.js";
+import { card, layout, muted, plotly } from "./runs-plotly.js";
 import { columnTraces, hasMarks, lossTraces, MARKS, markTraces, references } from "./runs-traces.js";
 import { loss as lossWords, plain, short } from "./runs-words.js";
 
@@ -56,7 +56,7 @@ export function showCharts(root, state, remember) {
   async function drawNow() {
     const runs = chosen();
     if (!runs.length || !root.isConnected) return;
-    measures.textContent = references(runs).map((row) => `${row.name} ${lossWords(row.loss)}`).join(" · ");
+    measures.textContent = references(runs).map((row) => `${row.name} (${lossWords(row.loss)})`).join(" · ");
     measures.hidden = !measures.textContent;
     legend.replaceChildren(...runs.map((run) => make("span", { class: "key", "--colour": `var(--run-${run.slot})`, title: run.name }, short(run.name))));
     offerMarks(runs);
@@ -123,7 +123,7 @@ function label(row, height, range) {
   const isHigh = range && height > (range[0] + range[1]) / 2;
   return {
     text: plain(row.name), xref: "paper", x: isHigh ? 1 : 0.004, xanchor: isHigh ? "right" : "left", y: height, yanchor: "bottom",
-    showarrow: false, font: { size: 11, color: muted() },
+    showarrow: false, bgcolor: card(), borderpad: 1, font: { size: 11, color: muted() },
   };
 }
 

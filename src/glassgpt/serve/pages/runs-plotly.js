@@ -40,3 +40,4 @@ export function layout({ x, y, keep, left = 52 }) {
 
 export const CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, doubleClick: "reset" };
 export const muted = () => paint("--muted");
+export const card = () => paint("--card");

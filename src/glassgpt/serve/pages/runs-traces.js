@@ -20,6 +20,7 @@ export function points(columns, x, name) {
     const piece = kept.slice(begin, begin + size).sort((one, other) => values[one] - values[other]);
     found.push(...[...new Set([piece[0], piece.at(-1)])].sort((one, other) => one - other));
   }
+  if (found.at(-1) !== kept.at(-1)) found.push(kept.at(-1)); // the newest is what one waits for
   return found.map((at) => [places[at], values[at]]);
 }
 
