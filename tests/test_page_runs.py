@@ -81,7 +81,7 @@ def curve(page: Page, which: int) -> dict[str, Any]:
 
 def until(page: Page, holds: str) -> None:
     """Asked again and again from outside: the page's policy lets nothing evaluate a text inside."""
-    wait_until(lambda: page.evaluate(holds) or page.wait_for_timeout(20))
+    wait_until(lambda: page.evaluate(holds))
 
 
 def test_the_view_is_used_as_a_person_does(opened: Opened, place: Path) -> None:
@@ -100,7 +100,7 @@ def rows_arrive_by_the_one_request_that_is_open(watched: Watched, folder: RunFol
     columns = story.columns_of(story.log_of(folder))
     assert curve(page, 0) == {"x": columns["step"], "y": columns["train_loss"]}
     assert curve(page, 1) == {"x": [2, 4], "y": [2.4, 2.2]}
-    wait_until(lambda: page.wait_for_timeout(20) or any("/glass/follow" in url for url in watched.asked))
+    wait_until(lambda: page.evaluate("true") and any("/glass/follow" in url for url in watched.asked))
     asked = len(watched.asked)
     with folder.log.open("a") as file:
         file.write(row(5) + row(6))
