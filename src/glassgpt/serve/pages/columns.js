@@ -1,0 +1,87 @@
+// Stories side by side: a column for each model, in it a card for each sample, painted as the tokens come.
+
+import { make, percent } from "./base.js";
+import { makeCard } from "./card.js";
+import { makeOdds } from "./odds.js";
+import { stop, write, writeOn, storiesFor } from "./writing.js";
+
+// `values` are the settings that a branch is written with; `busy` hears how many requests are under way.
+export function makeDesk(root, { app, say, values, busy }) {
+  const leaving = new AbortController();
+  const paint = makePainter();
+  const stories = [];
+  let running = 0;
+
+  const odds = makeOdds(root, (card, at, choice) => {
+    count(writeOn(card.story, at, choice, values() ?? card.story.settings));
+    card.paint();
+    card.focus(at);
+    say(`went on with “${choice.name}” (${percent(Math.exp(choice.logprob))})`);
+  }, leaving.signal);
+
+  async function count(work) {
+    busy((running += 1));
+    await work;
+    busy((running -= 1));
+  }
+
+  function cardFor(story) {
+    const card = makeCard(story, { app, odds, say });
+    story.changed = () => paint(card);
+    card.paint();
+    return card.element;
+  }
+
+  // Writes into a holder of its own; a model that cannot read the prompt says so there, and the others go on.
+  async function column(holder, asked) {
+    try {
+      const about = await app.describe(asked.model);
+      if (leaving.signal.aborted || !holder.isConnected) return;
+      asked.about?.(about);
+      const own = storiesFor({ ...asked, about });
+      stories.push(...own);
+      const cards = own.map(cardFor);
+      holder.replaceChildren(...cards);
+      await write(own, asked.prompt);
+      if (own.every((story) => story.finish === "failed" && !story.tokens.length)) refuse(holder, own[0].problem);
+    } catch (problem) {
+      refuse(holder, problem.message);
+    }
+  }
+
+  return {
+    write: (holder, asked) => count(column(holder, asked)),
+    stories,
+    halt: () => stop(stories),
+    clear() {
+      stop(stories);
+      stories.length = 0;
+    },
+    leave() {
+      stop(stories);
+      leaving.abort();
+    },
+  };
+}
+
+function refuse(holder, words) {
+  holder.replaceChildren(make("p", { class: "note", role: "alert" }, words));
+}
+
+// All that changed is drawn once before the screen is: a model may write faster than anybody sees.
+function makePainter() {
+  const due = new Set();
+  return (card) => {
+    if (!due.size) requestAnimationFrame(() => {
+      const cards = [...due];
+      due.clear();
+      cards.forEach((one) => one.paint());
+    });
+    due.add(card);
+  };
+}
+
+export function legend() {
+  return make("p", { class: "legend" }, "surprise ", make("span", { class: "scale" }), " expected. ",
+    "Point at a token, tap it or walk with the arrow keys: what else could have stood there? Choose it, and the text goes on from there.");
+}
