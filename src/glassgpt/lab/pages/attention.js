@@ -9,8 +9,9 @@ const ABOUT_ATTENTION =
   "token just before), upright stripes (one token that many look at, often the first), and heads that seek the same letter.";
 const MOST_NAMED = 3;
 
-export function showAttention(root, trace, selection) {
-  if (!trace.attention.length) return;
+// `told` hears which map was pressed; what comes back shows the map of a layer and head.
+export function showAttention(root, trace, selection, told = () => {}) {
+  if (!trace.attention.length) return () => {};
   const maps = [];
   let chosen = { layer: 0, head: 0 };
   const title = make("h3", { "aria-live": "polite" });
@@ -46,6 +47,11 @@ export function showAttention(root, trace, selection) {
     look(selection.at);
   }
 
+  function press(layer, head) {
+    choose(layer, head);
+    told(layer, head);
+  }
+
   large.addEventListener("mousemove", (event) => {
     const box = large.getBoundingClientRect();
     selection.point(Math.min(count - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * count))));
@@ -63,7 +69,7 @@ export function showAttention(root, trace, selection) {
     heads.forEach((weights, head) => {
       const canvas = make("canvas", { "aria-hidden": "true" });
       const name = `layer ${layer + 1}, head ${head + 1}`;
-      const button = make("button", { type: "button", class: "map", "aria-label": name, title: name, click: () => choose(layer, head) }, canvas);
+      const button = make("button", { type: "button", class: "map", "aria-label": name, title: name, click: () => press(layer, head) }, canvas);
       maps.push({ button, canvas, layer, head, weights });
       line.append(button);
     });

@@ -10,10 +10,7 @@ import { showTokens } from "./tokens.js";
 
 export function showInside(root, trace) {
   const selection = makeSelection(trace.tokens.length);
-  if (trace.tokens_left_out) {
-    const words = `The text is longer than the model can look at: its first ${trace.tokens_left_out} tokens are left out.`;
-    root.append(make("p", { class: "note" }, words));
-  }
+  if (trace.tokens_left_out) root.append(make("p", { class: "note" }, whatIsLeftOut(trace)));
   showTokens(root, trace, selection);
   showSurprise(root, trace, selection);
   const showHead = showAttention(root, trace, selection);
@@ -21,4 +18,12 @@ export function showInside(root, trace) {
   showLens(root, trace, selection);
   showNorms(root, trace, selection);
   showEmbeddings(root, trace);
+}
+
+// A server looks at less of a text than the model could, where its maps would be too many to send.
+function whatIsLeftOut({ tokens, tokens_left_out: left, model }) {
+  const shown = `What you see are the last ${tokens.length} tokens of the text; the first ${left} are left out.`;
+  return model?.context > tokens.length
+    ? `${shown} The model itself looks at ${model.context}, this page at no more than these.`
+    : `${shown} The model cannot look at more.`;
 }

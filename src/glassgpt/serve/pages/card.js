@@ -81,7 +81,7 @@ export function makeCard(story, { app, odds, say }) {
     const span = event.target.closest(".tok");
     return span ? Number(span.dataset.at) : null;
   };
-  prose.addEventListener("mouseover", (event) => {
+  prose.addEventListener("mousemove", (event) => { // text that moves under a pointer at rest is not pointed at
     const at = placeOf(event);
     if (at !== null) odds.point(card, at);
   });

@@ -83,5 +83,5 @@ function makePainter() {
 
 export function legend() {
   return make("p", { class: "legend" }, "surprise ", make("span", { class: "scale" }), " expected. ",
-    "Point at a token, tap it or walk with the arrow keys: what else could have stood there? Choose it, and the text goes on from there.");
+    "Point at a token or tap it: what else could have stood there?");
 }

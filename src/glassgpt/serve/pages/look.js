@@ -11,6 +11,7 @@ export function showLook(root, app, asked) {
   let running = null;
   const text = make("textarea", { id: "look-text", rows: 4, spellcheck: "false", autocapitalize: "off" });
   const button = make("button", { type: "submit", class: "primary" }, "Look inside");
+  const onward = make("button", { type: "button", class: "plain", click: () => app.go("write", { model: app.model, prompt: text.value }) }, "Write on from here");
   const told = status();
   const choice = modelChoice(app, () => read());
   const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), read()) },
@@ -18,7 +19,7 @@ export function showLook(root, app, asked) {
     make("p", { class: "why" }, "Give the model a text. It reads it once, and below you see what happened on the way: what it expected, where it looked, and what it would have said at each depth."),
     make("div", { class: "row" }, choice.holder),
     make("label", { for: "look-text" }, "The text it reads"), text,
-    make("div", { class: "row" }, button, told.element));
+    make("div", { class: "row" }, button, onward, told.element));
   const views = make("div", { class: "views" });
   root.append(form, views);
   text.addEventListener("keydown", (event) => {
@@ -33,8 +34,10 @@ export function showLook(root, app, asked) {
     try {
       const trace = await ask("/glass/inside", { model: app.model, text: text.value }, mine.signal);
       trace.attention = unpacked(trace.attention, trace.tokens.length);
+      views.style.minHeight = `${views.offsetHeight}px`; // or the page would jump while the views are made anew
       views.replaceChildren();
       showInside(views, trace);
+      views.style.minHeight = "";
       const { name, step, form: kind } = trace.model;
       told.say(`${name}, step ${step.toLocaleString("en")}: ${kind}`);
     } catch (problem) {

@@ -12,6 +12,7 @@ const VIEWS = { write: showWrite, inside: showLook, runs: showRuns, lesson: show
 const TITLES = { write: "Write", inside: "Inside", runs: "Runs", lesson: "Lesson" };
 const main = document.querySelector("main");
 let leave = null; // what the view that is shown wants to be called when it goes
+let turn = 0; // somebody may go on while a view is still being asked for
 
 export const address = {
   get view() {
@@ -51,6 +52,7 @@ async function show() {
   leave?.();
   leave = null;
   const view = address.view;
+  const mine = (turn += 1);
   document.title = `${TITLES[view]} · glassgpt`;
   document.querySelectorAll("nav a").forEach((link) => {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
@@ -58,13 +60,13 @@ async function show() {
   });
   try {
     await app.refresh();
+    if (mine !== turn) return;
     const asked = address.asked;
     if (app.models.includes(asked.get("model"))) app.model = asked.get("model");
-    if (address.view !== view) return; // somebody went on meanwhile
     main.replaceChildren();
     leave = VIEWS[view](main, app, asked) ?? null;
   } catch (problem) {
-    main.replaceChildren(make("p", { class: "note", role: "alert" }, problem.message));
+    if (mine === turn) main.replaceChildren(make("p", { class: "note", role: "alert" }, problem.message));
   }
 }
 

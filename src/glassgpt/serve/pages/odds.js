@@ -12,6 +12,7 @@ const ABOUT = "What the model itself believed here, before temperature and filte
 export function makeOdds(root, choose, signal) {
   const panel = make("div", { class: "odds", role: "dialog", "aria-label": "what else could stand here", hidden: "" });
   let shown = null;
+  let next = null; // what the pointer is at, and will be shown if it stays
   let timer = 0;
   root.append(panel);
   const later = (act) => {
@@ -38,19 +39,30 @@ export function makeOdds(root, choose, signal) {
     if (!shown) return;
     const { card, at } = shown;
     card.light(at, false);
-    shown = null;
+    shown = next = null;
     panel.hidden = true;
     if (focus) card.focus(at);
   }
 
-  panel.addEventListener("mouseenter", () => clearTimeout(timer));
+  panel.addEventListener("mouseenter", () => {
+    clearTimeout(timer);
+    next = shown;
+  });
   panel.addEventListener("mouseleave", () => !shown?.pinned && later(close));
   panel.addEventListener("keydown", (event) => walk(event, panel, () => close({ focus: true })));
   addEventListener("keydown", (event) => event.key === "Escape" && close(), { signal });
   addEventListener("pointerdown", (event) => event.target.closest?.(".odds, .tok") ?? close(), { signal });
   return {
-    point: (card, at) => !shown?.pinned && (shown ? later(() => show(card, at, false)) : show(card, at, false)),
-    leave: () => !shown?.pinned && later(close),
+    point(card, at) {
+      if (shown?.pinned || (next?.card === card && next.at === at)) return;
+      next = { card, at };
+      if (shown) later(() => show(card, at, false));
+      else show(card, at, false);
+    },
+    leave() {
+      next = null;
+      if (!shown?.pinned) later(close);
+    },
     pin(card, at, { focus = false } = {}) {
       show(card, at, true);
       if (focus) panel.querySelector("button:not(:disabled)")?.focus();

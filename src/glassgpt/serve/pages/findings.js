@@ -1,0 +1,108 @@
+// What the lesson says about the visitor's own model, read from a trace and from stories: sentences with its numbers.
+
+import { depthName, percent, visible } from "./base.js";
+import { shownName } from "./odds.js";
+import { figures, probability } from "./story.js";
+
+const quoted = (name) => `“${visible(name)}”`;
+const many = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+export function aboutTokens({ tokens, model }, text) {
+  const letters = [...text].length;
+  const kind = model.tokenizer === "char" ? "each of them one character" : "pieces of text that it found to be frequent";
+  const cut = `Your model knows ${many(model.vocab_size, "token")}, ${kind}. Your text has ${many(letters, "character")} and became ${many(tokens.length, "token")}`;
+  const longest = tokens.reduce((best, token) => (token.name.length > best.name.length ? token : best));
+  const size = longest.name.length > 1 ? `, ${(letters / tokens.length).toFixed(1)} characters each; the longest is ${quoted(longest.name)}.` : ".";
+  const counts = new Map();
+  tokens.forEach((token) => counts.set(token.token_id, (counts.get(token.token_id) ?? 0) + 1));
+  const often = tokens.reduce((best, token) => (counts.get(token.token_id) > counts.get(best.token_id) ? token : best));
+  const times = counts.get(often.token_id);
+  return cut + size + (times > 1 ? ` ${quoted(often.name)} stands there ${times} times, each time as number ${often.token_id}.` : "");
+}
+
+export function aboutPrediction({ tokens, mean_bits: mean, model }) {
+  const told = tokens.filter((token) => token.bits !== null && token.bits !== undefined);
+  if (!told.length) return "The first token is given. Type at least one more, and the model will have expected something.";
+  const most = told.reduce((best, token) => (token.bits > best.bits ? token : best));
+  const [best] = most.expected;
+  const first = best.token_id === most.token_id ? "it was its own first choice, and yet not sure"
+    : `it rather expected ${quoted(best.name)} with ${percent(best.probability)}`;
+  return `Your model was surprised most by ${quoted(most.name)}, token ${tokens.indexOf(most) + 1}: it had given it ${percent(most.probability)}, ` +
+    `which makes ${most.bits.toFixed(2)} bits; ${first}. Over the whole text it needs ${mean.toFixed(2)} bits per token; ` +
+    `guessing blindly among its ${model.vocab_size.toLocaleString("en")} tokens would take ${Math.log2(model.vocab_size).toFixed(2)}.`;
+}
+
+// How much of its attention each head gives to the token just before, on average; the one that gives most comes first.
+export function lookersBack(attention) {
+  const shares = attention.flatMap((heads, layer) => heads.map((rows, head) => {
+    const back = Array.from(rows).slice(1).map((row, place) => row[place]);
+    return { layer, head, share: back.reduce((sum, weight) => sum + weight, 0) / (back.length || 1) };
+  }));
+  return shares.sort((a, b) => b.share - a.share);
+}
+
+export function headName({ layer, head }) {
+  return `layer ${layer + 1}, head ${head + 1}`;
+}
+
+// What a head would give to it that looks at all it may see alike.
+export function evenShare(count) {
+  const rows = Array.from({ length: Math.max(0, count - 1) }, (_, place) => 1 / (place + 2));
+  return rows.reduce((sum, share) => sum + share, 0) / (rows.length || 1);
+}
+
+export function aboutAttention({ attention, tokens }) {
+  if (!attention.length) return "This model has no attention: it looks at the last token only.";
+  if (tokens.length < 3) return "Type a longer text: with so few tokens a head has nowhere else to look.";
+  const [best, second] = lookersBack(attention);
+  const even = percent(evenShare(tokens.length));
+  const next = second ? ` Next comes ${headName(second)} with ${percent(second.share)}.` : "";
+  const much = best.share > 2 * evenShare(tokens.length)
+    ? "" : " That is not much: your model has no head for this yet; longer training often brings one about.";
+  return `In your model it is ${headName(best)}: on average ${percent(best.share)} of its attention lies on the token just before. ` +
+    `A head that looks at everything alike would give ${even}.${next}${much}`;
+}
+
+// For each token: the depth from which on the final answer stands there.
+export function settledDepths(lens) {
+  const final = lens.at(-1);
+  return final.map((answer, place) => {
+    let depth = lens.length - 1;
+    while (depth > 0 && lens[depth - 1][place].token_id === answer.token_id) depth -= 1;
+    return depth;
+  });
+}
+
+export function aboutLayers({ lens, tokens }) {
+  if (!lens.length) return "This model has no layers between its first table and its answer.";
+  const depths = settledDepths(lens);
+  const last = lens.at(-1).at(-1);
+  const since = depths.at(-1) === lens.length - 1 ? "it came with the last layer only" : `it stood there from ${depthName(depths.at(-1))} on`;
+  const counts = lens.map((_, depth) => depths.filter((one) => one === depth).length);
+  const shares = counts.map((count, depth) => [count, `${percent(count / depths.length)} from ${depth === 0 ? "the embedding" : depthName(depth)} on`])
+    .filter(([count]) => count).map(([, words]) => words);
+  const right = lens.at(-1).slice(0, -1).filter((guess, place) => guess.token_id === tokens[place + 1].token_id).length;
+  return `After the whole text your model expects ${quoted(last.name)} with ${percent(last.probability)}; ${since}. ` +
+    `Of its ${many(depths.length, "answer")} along the text the final one stood there: ${shares.join(", ")}. ` +
+    `${right} of the ${tokens.length - 1} that can be checked were right.`;
+}
+
+// Stories that were written at different temperatures from the same beginning.
+export function aboutSampling(stories) {
+  const told = stories.filter((story) => figures(story).mean !== null);
+  if (told.length < 2) return "";
+  const written = (story) => story.tokens.slice(story.given).filter((token) => token.logprob !== null && !token.chosen);
+  const firsts = told.map((story) => {
+    const all = written(story);
+    const share = all.filter((token) => token.id === token.odds[0]?.id).length / all.length;
+    return `${percent(share)} of the time at temperature ${story.settings.temperature}`;
+  });
+  const means = told.map((story) => figures(story).mean.toFixed(2));
+  const rarest = told.flatMap(written).reduce((least, token) => (token.logprob < least.logprob ? token : least));
+  return `Your model took its own first choice ${listed(firsts)}. What it wrote surprised it by ${listed(means)} bits per token. ` +
+    `The boldest draw of all was ${quoted(shownName(rarest))}, to which it had given ${percent(probability(rarest))}.`;
+}
+
+function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
