@@ -5,6 +5,8 @@ import { makeCard } from "./card.js";
 import { makeOdds } from "./odds.js";
 import { stop, write, writeOn, storiesFor } from "./writing.js";
 
+const REST_MS = 33; // between two drawings, and then until the next frame
+
 // `values` are the settings that a branch is written with; `busy` hears how many requests are under way.
 export function makeDesk(root, { app, say, values, busy }) {
   const leaving = new AbortController();
@@ -68,15 +70,17 @@ function refuse(holder, words) {
   holder.replaceChildren(make("p", { class: "note", role: "alert" }, words));
 }
 
-// All that changed is drawn once before the screen is: a model may write faster than anybody sees.
+// All that changed is drawn together, some twenty times a second: a model may write faster than anybody reads, and
+// what is spent on drawing is not there for writing.
 function makePainter() {
   const due = new Set();
+  const draw = () => {
+    const cards = [...due];
+    due.clear();
+    cards.forEach((card) => card.paint());
+  };
   return (card) => {
-    if (!due.size) requestAnimationFrame(() => {
-      const cards = [...due];
-      due.clear();
-      cards.forEach((one) => one.paint());
-    });
+    if (!due.size) setTimeout(() => requestAnimationFrame(draw), REST_MS);
     due.add(card);
   };
 }
