@@ -21,7 +21,7 @@ export function showInside(root, trace) {
 }
 
 // A server looks at less of a text than the model could, where its maps would be too many to send.
-function whatIsLeftOut({ tokens, tokens_left_out: left, model }) {
+export function whatIsLeftOut({ tokens, tokens_left_out: left, model }) {
   const shown = `What you see are the last ${tokens.length} tokens of the text; the first ${left} are left out.`;
   return model?.context > tokens.length
     ? `${shown} The model itself looks at ${model.context}, this page at no more than these.`

@@ -7,17 +7,18 @@ import { figures, probability } from "./story.js";
 const quoted = (name) => `“${visible(name)}”`;
 const many = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
-export function aboutTokens({ tokens, model }, text) {
+export function aboutTokens({ tokens, tokens_left_out: left, model }, text) {
+  const all = tokens.length + left;
   const letters = [...text].length;
   const kind = model.tokenizer === "char" ? "each of them one character" : "pieces of text that it found to be frequent";
-  const cut = `Your model knows ${many(model.vocab_size, "token")}, ${kind}. Your text has ${many(letters, "character")} and became ${many(tokens.length, "token")}`;
+  const cut = `Your model knows ${many(model.vocab_size, "token")}, ${kind}. Your text has ${many(letters, "character")} and became ${many(all, "token")}`;
   const longest = tokens.reduce((best, token) => (token.name.length > best.name.length ? token : best));
-  const size = longest.name.length > 1 ? `, ${(letters / tokens.length).toFixed(1)} characters each; the longest is ${quoted(longest.name)}.` : ".";
+  const size = longest.name.length > 1 ? `, ${(letters / all).toFixed(1)} characters each; the longest is ${quoted(longest.name)}.` : ".";
   const counts = new Map();
   tokens.forEach((token) => counts.set(token.token_id, (counts.get(token.token_id) ?? 0) + 1));
   const often = tokens.reduce((best, token) => (counts.get(token.token_id) > counts.get(best.token_id) ? token : best));
   const times = counts.get(often.token_id);
-  return cut + size + (times > 1 ? ` ${quoted(often.name)} stands there ${times} times, each time as number ${often.token_id}.` : "");
+  return cut + size + (times > 1 ? ` ${quoted(often.name)} stands ${left ? "in what you see" : "there"} ${times} times, each time as number ${often.token_id}.` : "");
 }
 
 export function aboutPrediction({ tokens, mean_bits: mean, model }) {

@@ -4,6 +4,7 @@
 import { make } from "./base.js";
 import { ask, unpacked, wasStopped } from "./client.js";
 import { modelChoice, status } from "./controls.js";
+import { whatIsLeftOut } from "./inside.js";
 import { STOPS } from "./stops.js";
 
 const WAIT_MS = 400; // after a key, until the model reads again
@@ -72,6 +73,7 @@ export function showLesson(root, app, asked) {
     if (stop !== STOPS[state.at] || (stop.finding && !trace)) return;
     live.style.minHeight = `${live.offsetHeight}px`; // or the page would jump at every key
     live.replaceChildren();
+    if (trace?.tokens_left_out) live.append(make("p", { class: "note" }, whatIsLeftOut(trace)));
     if (stop.finding) say(stop.finding(trace, state.text));
     else say("");
     state.living = stop.show(live, trace, { app, prompt: () => beginningOf(field.value), found: say, say: told.say, solved: () => shows.querySelector("details")?.setAttribute("open", "") });

@@ -32,6 +32,7 @@ export function makeOdds(root, choose, signal) {
     panel.hidden = false;
     card.light(at, true);
     place(panel, root, card.span(at));
+    if (pinned) uncover(panel, card.span(at));
   }
 
   function close({ focus = false } = {}) {
@@ -56,8 +57,7 @@ export function makeOdds(root, choose, signal) {
     point(card, at) {
       if (shown?.pinned || (next?.card === card && next.at === at)) return;
       next = { card, at };
-      if (shown) later(() => show(card, at, false));
-      else show(card, at, false);
+      later(() => show(card, at, false));
     },
     leave() {
       next = null;
@@ -131,4 +131,10 @@ function place(panel, root, span) {
   const below = rect.bottom + panel.offsetHeight <= innerHeight || rect.top < panel.offsetHeight;
   panel.style.setProperty("--x", `${Math.max(EDGE, left) - box.left}px`);
   panel.style.setProperty("--y", `${(below ? rect.bottom : rect.top - panel.offsetHeight) - box.top}px`);
+}
+
+// At the foot of a small screen the panel would lie upon its token.
+function uncover(panel, span) {
+  const hidden = span.getBoundingClientRect().bottom - panel.getBoundingClientRect().top;
+  if (hidden > 0 && getComputedStyle(panel).position === "fixed") scrollBy(0, hidden + EDGE);
 }
