@@ -5,7 +5,7 @@ import { make } from "./base.js";
 
 const FIELDS = [
   { name: "samples", label: "Samples", value: 1, min: 1, max: 8, step: 1, whole: true, first: true,
-    help: "texts from the same beginning, each with dice of its own" },
+    help: "texts, each with dice of its own" },
   { name: "max_tokens", label: "Length", value: 300, min: 1, max: 4096, step: 1, whole: true, first: true,
     help: "tokens to write at most" },
   { name: "temperature", label: "Temperature", value: 0.7, min: 0, max: 2, step: 0.05, slide: true, first: true,

@@ -7,6 +7,7 @@ import { anySeed, settingsForm, usualStop } from "./settings.js";
 
 const ABOUT = "The model goes on with your text, one token after the other. Behind each lies the colour of how probable it was.";
 const WHOLE_STORY = "Leave this empty, and it tells a whole story";
+const BEGINNINGS = ["Once upon a time,", "Far away, near the", "Everybody loved"];
 const GO_ON = "A beginning for it to go on from";
 
 export function showWrite(root, app, asked) {
@@ -22,9 +23,9 @@ export function showWrite(root, app, asked) {
   const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), begin()) },
     make("h1", {}, "Write"), make("p", { class: "why" }, ABOUT),
     make("label", { for: "prompt" }, "Prompt"), prompt,
-    make("div", { class: "row" }, choice.holder, compare.holder),
-    make("div", { class: "settings" }, ...settings.first), more,
-    make("div", { class: "row" }, writeButton, stopButton, make("span", { class: "hint" }, "or Ctrl+Enter"), told.element));
+    make("div", { class: "row choices-of-models" }, choice.holder, compare.holder),
+    make("div", { class: "row" }, writeButton, stopButton, make("span", { class: "hint" }, "or Ctrl+Enter")), told.element,
+    make("div", { class: "settings" }, ...settings.first), more);
   const results = make("div", { class: "results" });
   root.append(make("div", { class: "beside" }, form, results));
   const desk = makeDesk(root, { app, say: told.say, values: () => (form.checkValidity() ? settings.values : null), busy });
@@ -41,6 +42,10 @@ export function showWrite(root, app, asked) {
       if (model !== app.model) return;
       prompt.placeholder = tells_tales ? WHOLE_STORY : opening.trim() ? `${GO_ON}; empty, it begins with “${opening.trim()}”` : GO_ON;
       settings.usual(usualStop(about));
+      if (!desk.stories.length) results.replaceChildren(invitation(about, (beginning) => {
+        prompt.value = beginning;
+        form.requestSubmit();
+      }));
     } catch (problem) {
       told.warn(problem.message);
     }
@@ -67,10 +72,20 @@ export function showWrite(root, app, asked) {
     const columns = models.map((model) => columnFor(model, desk, { model, prompt: prompt.value, values, seed }));
     results.replaceChildren(make("div", { class: "row" }, legend(), seedLine(seed, settings)), make("div", { class: models.length > 1 ? "columns two" : "columns" }, ...columns.map((one) => one.element)));
     columns.forEach((one) => one.start());
+    if (results.getBoundingClientRect().top > innerHeight / 2) results.scrollIntoView();
   }
 
   const known = modelChanged();
   return () => desk.leave();
+}
+
+// What an empty page says: one press, and there is a text.
+function invitation({ name, tells_tales: tales, tokenizer }, start) {
+  const button = (beginning, words) => make("button", { type: "button", class: "plain", click: () => start(beginning) }, words);
+  const beginnings = tales ? BEGINNINGS.map((words) => button(tokenizer === "char" ? `${words} ` : words, `${words} …`)) : [];
+  return make("div", { class: "invitation" },
+    make("p", { class: "prose" }, `Nothing is written yet. Let ${name} begin:`),
+    make("div", { class: "row" }, button("", tales ? "a whole story" : "whatever comes to it"), ...beginnings));
 }
 
 function compareChoice(app, wanted) {
