@@ -180,9 +180,9 @@ def test_a_prompt_that_the_model_cannot_read_is_told_in_its_column(browser: Brow
         assert "not in the tokenizer's vocabulary" in note.inner_text()
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_everybody_can_use_both_views(opened: Opened, dark: bool) -> None:
-    with opened(prompt=PROMPT, max_tokens=LENGTH, dark=dark, phone=dark) as watched:
+@pytest.mark.parametrize(("dark", "phone"), [(False, True), pytest.param(True, False, marks=pytest.mark.slow)])
+def test_everybody_can_use_both_views(opened: Opened, dark: bool, phone: bool) -> None:
+    with opened(prompt=PROMPT, max_tokens=LENGTH, dark=dark, phone=phone) as watched:
         write(watched.page)
         tokens(watched.page).nth(9).click()
         assert watched.grave_violations() == []

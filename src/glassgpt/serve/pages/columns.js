@@ -87,5 +87,5 @@ function makePainter() {
 
 export function legend() {
   return make("p", { class: "legend" }, "surprise ", make("span", { class: "scale" }), " expected. ",
-    "Point at a token or tap it: what else could have stood there?");
+    "Point at a token: what else could it have been?");
 }

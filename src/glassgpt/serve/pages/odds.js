@@ -98,9 +98,10 @@ function length(share) {
   return `${(100 * share).toFixed(1)}%`;
 }
 
-// As `visible`, and a break in the line can be seen too.
+// What `visible` leaves unseen: breaks of the line, and characters that have no look.
 export function shownName({ name }) {
-  return name.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replace(/^bytes:/, "");
+  const seen = name.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replace(/^bytes:/, "");
+  return seen.replace(/\p{C}/gu, (sign) => `\\x${sign.codePointAt(0).toString(16).padStart(2, "0")}`);
 }
 
 export function describe(token) {
