@@ -104,8 +104,8 @@ def test_each_token_shows_what_a_full_pass_of_the_model_gives_it(opened: Opened,
             numbers = [row.inner_text() for row in panel.locator(".choice-row .number").all()][:8]
             assert numbers == [shown(math.exp(log_probs_TV[place - 1, token])) for token in best]
         own = log_probs_TV[np.arange(len(PROMPT) - 1, len(ids) - 1), ids[len(PROMPT) :]]
-        assert f"{LENGTH} tokens" in page.locator(".facts").inner_text()
-        assert f"{-own.mean() / math.log(2):.2f} bits per token" in page.locator(".facts").inner_text()
+        assert f"{LENGTH} tokens" in page.locator(".figures").inner_text()
+        assert f"{-own.mean() / math.log(2):.2f} bits per token" in page.locator(".figures").inner_text()
 
 
 def test_a_chosen_token_leads_the_story_elsewhere_and_back_undoes_it(opened: Opened, lm: LanguageModel) -> None:
@@ -164,7 +164,7 @@ def test_stop_ends_the_writing_on_the_server_too(opened: Opened, running: Runnin
         settled(watched.page)
         running.until_idle()
         assert running.desk.counts["cancelled"] == cancelled + 1
-        assert "stopped" in watched.page.locator(".facts").first.inner_text()
+        assert "stopped" in watched.page.locator(".figures").first.inner_text()
         watched.page.get_by_role("button", name="Write", exact=True).click()
         tokens(watched.page).nth(0).wait_for()
         watched.page.get_by_role("link", name="Lesson").click()

@@ -10,7 +10,7 @@ const ENDS = { stop: "came to its end", length: "reached its length", stopped: "
 // `app` leads on to the view Inside; `odds` is the panel; `say` tells what was done, for those who listen.
 export function makeCard(story, { app, odds, say }) {
   const prose = make("div", { class: "prose", role: "group", "aria-label": `${story.label}, token by token; arrow keys walk through it` });
-  const facts = make("p", { class: "facts" });
+  const facts = make("p", { class: "figures" });
   const problem = make("p", { class: "note", hidden: "" });
   const branches = make("ol", { class: "branches", "aria-label": "branches taken", hidden: "" });
   const back = make("button", { type: "button", class: "plain", hidden: "", click: () => goBack(story) }, "Back");

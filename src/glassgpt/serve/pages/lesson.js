@@ -15,7 +15,7 @@ export function showLesson(root, app, asked) {
   const state = { at: placeOf(asked.get("stop")), text: asked.get("text") ?? "", running: null, trace: null, living: null };
   const told = status();
   const choice = modelChoice(app, () => begin({ anew: true }));
-  const steps = make("ol", { class: "steps" });
+  const steps = make("ol", { class: "stops" });
   const field = make("textarea", { id: "lesson-text", rows: 2, spellcheck: "false", autocapitalize: "off" });
   const form = make("form", { class: "lesson-text", submit: (event) => (event.preventDefault(), refresh()) },
     make("label", { for: "lesson-text" }, "Your text; change it as you like"), field, make("div", { class: "row" }, choice.holder, told.element));

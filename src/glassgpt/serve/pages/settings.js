@@ -33,7 +33,7 @@ export function settingsForm(asked) {
     const input = (inputs[field.name] = inputFor(field, given ?? field.value));
     const shown = field.slide ? make("output", { for: input.id }, input.value) : null;
     if (shown) input.addEventListener("input", () => (shown.textContent = input.value));
-    return { field, row: make("div", { class: "setting" },
+    return { field, row: make("div", { class: "knob" },
       make("label", { for: input.id }, field.label, ...(shown ? [" ", shown] : [])), input,
       make("p", { class: "hint", id: `${input.id}-hint` }, field.help)) };
   });

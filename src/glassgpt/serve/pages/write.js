@@ -19,13 +19,13 @@ export function showWrite(root, app, asked) {
   const compare = compareChoice(app, asked.get("compare"));
   const writeButton = make("button", { type: "submit", class: "primary" }, "Write");
   const stopButton = make("button", { type: "button", class: "plain", disabled: "", click: () => desk.halt() }, "Stop");
-  const more = make("details", { class: "more" }, make("summary", {}, "More settings"), make("div", { class: "settings" }, ...settings.more));
+  const more = make("details", { class: "more" }, make("summary", {}, "More settings"), make("div", { class: "knobs" }, ...settings.more));
   const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), begin()) },
     make("h1", {}, "Write"), make("p", { class: "why" }, ABOUT),
     make("label", { for: "prompt" }, "Prompt"), prompt,
     make("div", { class: "row choices-of-models" }, choice.holder, compare.holder),
     make("div", { class: "row" }, writeButton, stopButton, make("span", { class: "hint" }, "or Ctrl+Enter")), told.element,
-    make("div", { class: "settings" }, ...settings.first), more);
+    make("div", { class: "knobs" }, ...settings.first), more);
   const results = make("div", { class: "results" });
   root.append(make("div", { class: "beside" }, form, results));
   const desk = makeDesk(root, { app, say: told.say, values: () => (form.checkValidity() ? settings.values : null), busy });
