@@ -12,28 +12,14 @@ const MOST_BEGINNING = 18; // characters that the last stop goes on from
 const FIRST_TOKENS = { char: 60, bpe: 24 }; // of the text that the model writes for its own lesson
 
 export function showLesson(root, app, asked) {
-  const state = { at: placeOf(asked.get("stop")), text: asked.get("text") ?? "", running: null, trace: null, living: null };
-  const told = status();
-  const choice = modelChoice(app, () => begin({ anew: true }));
+  const state = { at: placeOf(asked.get("stop")), text: asked.get("text") ?? "", own: "", running: null, trace: null, living: null };
+  const { form, field, told } = makeForm(app, { refresh, anew: begin });
   const steps = make("ol", { class: "stops" });
-  const field = make("textarea", { id: "lesson-text", rows: 2, spellcheck: "false", autocapitalize: "off" });
-  const form = make("form", { class: "lesson-text", submit: (event) => (event.preventDefault(), refresh()) },
-    make("label", { for: "lesson-text" }, "Your text; change it as you like"), field, make("div", { class: "row" }, choice.holder, told.element));
-  const words = make("div", { class: "words" });
-  const live = make("div", { class: "live" });
-  const shows = make("div", { class: "shows" });
+  const [words, live, shows] = ["words", "live", "shows"].map((name) => make("div", { class: name }));
   const previous = make("button", { type: "button", class: "plain", click: () => go(state.at - 1) }, "← Previous");
   const next = make("button", { type: "button", class: "primary", click: () => go(state.at + 1) });
   root.append(make("div", { class: "lesson" }, make("nav", { "aria-label": "stops of the lesson" }, steps), words, form, live, shows,
     make("div", { class: "row ends" }, previous, next)));
-  let timer = 0;
-  field.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(refresh, WAIT_MS);
-  });
-  field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-  });
 
   function go(at) {
     if (at >= STOPS.length) return app.go("write", { model: app.model });
@@ -64,7 +50,6 @@ export function showLesson(root, app, asked) {
 
   // The living piece of this stop, for the text and model as they are now.
   async function refresh() {
-    clearTimeout(timer);
     quiet();
     state.text = field.value;
     app.remember({ stop: state.at + 1, model: app.model, text: state.text });
@@ -76,7 +61,10 @@ export function showLesson(root, app, asked) {
     if (trace?.tokens_left_out) live.append(make("p", { class: "note" }, whatIsLeftOut(trace)));
     if (stop.finding) say(stop.finding(trace, state.text));
     else say("");
-    state.living = stop.show(live, trace, { app, prompt: () => beginningOf(field.value), found: say, say: told.say, solved: () => shows.querySelector("details")?.setAttribute("open", "") });
+    state.living = stop.show(live, trace, {
+      app, prompt: () => beginningOf(field.value), found: say, say: told.say,
+      solved: () => shows.querySelector("details")?.setAttribute("open", ""),
+    });
     live.style.minHeight = "";
   }
 
@@ -96,19 +84,25 @@ export function showLesson(root, app, asked) {
   }
 
   function quiet() {
+    clearTimeout(field.timer);
     state.running?.abort();
     state.living?.leave?.();
     state.living = null;
   }
 
-  async function begin({ anew = false } = {}) {
-    if (anew || !state.text) {
+  // A text that the visitor typed stays with another model too; one that a model wrote is written anew.
+  async function begin() {
+    state.text = field.value || state.text;
+    if (!state.text || state.text === state.own) {
+      const { model } = app;
       told.say("your model writes a text for its lesson…");
       try {
-        state.text = await firstText(app);
+        state.own = await firstText(app, model);
       } catch (problem) {
         return told.warn(problem.message);
       }
+      if (model !== app.model) return; // another was chosen meanwhile
+      state.text = state.own;
     }
     field.value = state.text;
     told.say("");
@@ -117,10 +111,24 @@ export function showLesson(root, app, asked) {
 
   arrive();
   begin();
-  return () => {
-    clearTimeout(timer);
-    quiet();
-  };
+  return quiet;
+}
+
+// The text of the lesson: the model reads it again a moment after the last key.
+function makeForm(app, { refresh, anew }) {
+  const told = status();
+  const choice = modelChoice(app, anew);
+  const field = make("textarea", { id: "lesson-text", rows: 2, spellcheck: "false", autocapitalize: "off" });
+  const form = make("form", { class: "lesson-text", submit: (event) => (event.preventDefault(), refresh()) },
+    make("label", { for: "lesson-text" }, "Your text; change it as you like"), field, make("div", { class: "row" }, choice.holder, told.element));
+  field.addEventListener("input", () => {
+    clearTimeout(field.timer);
+    field.timer = setTimeout(refresh, WAIT_MS);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  return { form, field, told };
 }
 
 function placeOf(asked) {
@@ -129,8 +137,7 @@ function placeOf(asked) {
 }
 
 // Whatever language it learned, a model can read what it wrote itself.
-async function firstText(app) {
-  const model = app.model;
+async function firstText(app, model) {
   const { tokenizer, opening } = await app.describe(model);
   const body = { model, max_tokens: FIRST_TOKENS[tokenizer] ?? FIRST_TOKENS.bpe, temperature: 0.7, min_p: 0.1, seed: 1 };
   const { choices } = await ask("/v1/completions", body);

@@ -12,27 +12,10 @@ const GO_ON = "A beginning for it to go on from";
 
 export function showWrite(root, app, asked) {
   const settings = settingsForm(asked);
-  const told = status();
-  const prompt = make("textarea", { id: "prompt", name: "prompt", rows: 3, spellcheck: "false", autocapitalize: "off" });
-  prompt.value = asked.get("prompt") ?? "";
-  const choice = modelChoice(app, () => modelChanged());
-  const compare = compareChoice(app, asked.get("compare"));
-  const writeButton = make("button", { type: "submit", class: "primary" }, "Write");
-  const stopButton = make("button", { type: "button", class: "plain", disabled: "", click: () => desk.halt() }, "Stop");
-  const more = make("details", { class: "more" }, make("summary", {}, "More settings"), make("div", { class: "knobs" }, ...settings.more));
-  const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), begin()) },
-    make("h1", {}, "Write"), make("p", { class: "why" }, ABOUT),
-    make("label", { for: "prompt" }, "Prompt"), prompt,
-    make("div", { class: "row choices-of-models" }, choice.holder, compare.holder),
-    make("div", { class: "row" }, writeButton, stopButton, make("span", { class: "hint" }, "or Ctrl+Enter")), told.element,
-    make("div", { class: "knobs" }, ...settings.first), more);
   const results = make("div", { class: "results" });
+  const { form, prompt, compare, stopButton, told } = makeForm(app, asked, settings, { begin, modelChanged, halt: () => desk.halt() });
   root.append(make("div", { class: "beside" }, form, results));
   const desk = makeDesk(root, { app, say: told.say, values: () => (form.checkValidity() ? settings.values : null), busy });
-  form.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-  });
-  more.addEventListener("invalid", () => (more.open = true), { capture: true });
 
   async function modelChanged() {
     const model = app.model;
@@ -77,6 +60,27 @@ export function showWrite(root, app, asked) {
 
   const known = modelChanged();
   return () => desk.leave();
+}
+
+function makeForm(app, asked, settings, { begin, modelChanged, halt }) {
+  const told = status();
+  const prompt = make("textarea", { id: "prompt", name: "prompt", rows: 3, spellcheck: "false", autocapitalize: "off" });
+  prompt.value = asked.get("prompt") ?? "";
+  const choice = modelChoice(app, modelChanged);
+  const compare = compareChoice(app, asked.get("compare"));
+  const stopButton = make("button", { type: "button", class: "plain", disabled: "", click: halt }, "Stop");
+  const more = make("details", { class: "more" }, make("summary", {}, "More settings"), make("div", { class: "knobs" }, ...settings.more));
+  more.addEventListener("invalid", () => (more.open = true), { capture: true });
+  const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), begin()) },
+    make("h1", {}, "Write"), make("p", { class: "why" }, ABOUT),
+    make("label", { for: "prompt" }, "Prompt"), prompt,
+    make("div", { class: "row choices-of-models" }, choice.holder, compare.holder),
+    make("div", { class: "row" }, make("button", { type: "submit", class: "primary" }, "Write"), stopButton, make("span", { class: "hint" }, "or Ctrl+Enter")),
+    told.element, make("div", { class: "knobs" }, ...settings.first), more);
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  return { form, prompt, compare, stopButton, told };
 }
 
 // What an empty page says: one press, and there is a text.
