@@ -24,6 +24,7 @@ export function makeDesk(root, { app, say, values, busy }) {
   async function count(work) {
     busy((running += 1));
     await work;
+    paint.now(); // who hears that it is done finds it done
     busy((running -= 1));
   }
 
@@ -79,10 +80,11 @@ function makePainter() {
     due.clear();
     cards.forEach((card) => card.paint());
   };
-  return (card) => {
+  const paint = (card) => {
     if (!due.size) setTimeout(() => requestAnimationFrame(draw), REST_MS);
     due.add(card);
   };
+  return Object.assign(paint, { now: draw });
 }
 
 export function legend() {
