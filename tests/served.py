@@ -34,15 +34,22 @@ class Running:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        endless: bool = False,
+        **headers: str,
     ) -> tuple[int, dict[str, str], Any]:
-        """Status, headers (small letters), and the body: parsed, where it is JSON."""
+        """Status, headers (small letters), and the body: parsed, where it is JSON; nothing of one without an end."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         content = raw if raw is not None else None if body is None else json.dumps(body).encode()
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, content, {"Content-Type": "application/json"} | given)
         response = connection.getresponse()
-        text = response.read()
+        text = b"" if endless and response.status == 200 else response.read()
         connection.close()
         told = {name.lower(): value for name, value in response.getheaders()}
         is_json = told.get("content-type") == "application/json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from glassgpt.cli import serve as serve_verb
 from glassgpt.cli.main import main
 from glassgpt.errors import CheckpointError, ConfigError, MissingExtraError, RunError
 from glassgpt.library import LanguageModel
+from glassgpt.serve.answers import name_of
 from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.server import is_loopback, listening
 from glassgpt.serve.shelf import Shelf
@@ -87,6 +89,14 @@ def test_streamed_pieces_are_the_answer_in_one_go(client: openai.OpenAI) -> None
     assert len(set(texts)) == 4
     assert finished == ["length"] * 4
     assert usage == whole.usage
+
+
+def test_ids_that_no_token_has_a_name_for_are_shown_by_their_number(lm: LanguageModel) -> None:
+    known = lm.tokenizer.vocab_size
+    assert [name_of(lm.tokenizer, token_id) for token_id in (0, known, known + 7)][1:] == [
+        f"<{known}>",
+        f"<{known + 7}>",
+    ]
 
 
 def test_a_stream_ends_with_done(running: Running) -> None:
@@ -261,7 +271,7 @@ def test_every_route_but_health_wants_the_key(strict: Running) -> None:
         assert method == "HEAD" or body["error"]["code"] == "invalid_api_key"
         for wrong in ("Bearer s3cre", "Bearer", "Basic s3cret", "s3cret", "Bearer \xff"):
             assert strict.ask(method, path, Authorization=wrong)[0] == 401
-        assert strict.ask(method, path, Authorization="Bearer s3cret")[0] != 401
+        assert strict.ask(method, path, endless=path == "/glass/follow", Authorization="Bearer s3cret")[0] != 401
 
 
 def test_openais_client_sends_the_key(strict: Running) -> None:
@@ -543,6 +553,22 @@ def test_who_listens_everywhere_knows_addresses_and_the_names_that_were_given(mo
 def test_what_is_this_machine_alone() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "127.9.9.9")] == [True] * 3
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "8.8.8.8", "nowhere.invalid")] == [False] * 4
+
+
+def test_a_newest_run_that_is_damaged_keeps_nobody_from_the_others(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home / "runs" / "book", tmp_path / "runs" / "good")
+    (tmp_path / "runs" / "bad").mkdir()
+    (tmp_path / "runs" / "bad" / "best.safetensors").write_bytes(b"no checkpoint" * 100)
+    shelf = shelf_of(str(tmp_path / "runs"))
+    names = list(shelf.found())
+    assert names[0] == "bad"
+    serve_verb._try_newest(shelf, names)
+    assert "bad cannot be served: " in capsys.readouterr().err
+    shelf.take("good")
+    with pytest.raises(CheckpointError):
+        serve_verb._try_newest(shelf, ["bad"])
 
 
 @pytest.mark.parametrize("screen", [":0", ""])

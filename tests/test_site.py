@@ -193,7 +193,7 @@ def test_too_many_who_want_to_look_are_told_to_come_back(home: Path) -> None:
         with ThreadPoolExecutor(40) as pool:
             answers = list(pool.map(lambda _: server.ask("POST", "/glass/inside", asked), range(40)))
     assert {status for status, _, _ in answers} <= {200, 429}
-    assert answers[0][0] == 200
+    assert any(status == 200 for status, _, _ in answers)
     assert all("retry-after" in headers for status, headers, _ in answers if status == 429)
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from glassgpt.cli.chosen import aside
 from glassgpt.cli.flags import Parser, whole
-from glassgpt.errors import ConfigError, MissingExtraError
+from glassgpt.errors import CheckpointError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from glassgpt.serve.limits import Access
+    from glassgpt.serve.shelf import Shelf
 
 USAGE = "[RUN | FOLDER] [--open] [--port N] [--host NAME --api-key KEY] [--slots N] [--queue N]"
 EPILOG = """
@@ -49,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     access, limits = _access(asked), Limits()
     shelf = Shelf(asked["RUN"], slots=slots, queue=queue, device=asked["device"], weights=asked["weights"])
     names = list(shelf.found())
-    shelf.take(names[0])  # what is wrong with the device or the newest model is told now
+    _try_newest(shelf, names)
     with listening(asked["host"], port) as own:
         desk = Desk(shelf)
         place, at = own.getsockname()[:2]
@@ -58,6 +59,16 @@ def run(argv: Sequence[str]) -> int:
         _invite(address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"), opens=asked["open"])
         Server(create_app(desk, access, limits), desk, limits).run(sockets=[own])
     return 0
+
+
+def _try_newest(shelf: Shelf, names: Sequence[str]) -> None:
+    """What is wrong with the device or the newest model is told now; others can be served all the same."""
+    try:
+        shelf.take(names[0])
+    except CheckpointError as problem:
+        if len(names) == 1:
+            raise
+        aside(f"{names[0]} cannot be served: {problem}")
 
 
 def _invite(page: str, *, opens: bool) -> None:

@@ -122,6 +122,8 @@ class Account:
 
 def name_of(tokenizer: Tokenizer, token_id: int) -> str:
     r"""Its text; of a piece of a character `bytes:\xc3`, as OpenAI writes it."""
+    if token_id >= tokenizer.vocab_size:  # a model may know more ids than its tokenizer: tables are padded
+        return f"<{token_id}>"
     raw = tokenizer.token_bytes(token_id)
     try:
         return raw.decode("utf-8") or tokenizer.name_of(token_id)
