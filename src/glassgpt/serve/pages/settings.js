@@ -1,12 +1,12 @@
 // How a text is written: each setting with its range, a plain explanation, its place in the form and in the address.
-// The defaults are those of `glassgpt sample`.
+// The defaults are those of `glassgpt sample`, but for the length: no tale is longer than 700 characters.
 
 import { make } from "./base.js";
 
 const FIELDS = [
   { name: "samples", label: "Samples", value: 1, min: 1, max: 8, step: 1, whole: true, first: true,
     help: "texts, each with dice of its own" },
-  { name: "max_tokens", label: "Length", value: 300, min: 1, max: 4096, step: 1, whole: true, first: true,
+  { name: "max_tokens", label: "Length", value: 700, min: 1, max: 4096, step: 1, whole: true, first: true,
     help: "tokens to write at most" },
   { name: "temperature", label: "Temperature", value: 0.7, min: 0, max: 2, step: 0.05, slide: true, first: true,
     help: "0 takes the likeliest token each time; above 1 is bolder than the model itself" },
