@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import http.client
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -228,3 +229,12 @@ def test_a_model_of_tales_tells_the_facts_of_what_it_reads(tmp_path: Path) -> No
         asked = {"model": "tales", "text": "Once upon a time, Felix the fox"}
         (fact,) = server.ask("POST", "/glass/inside", asked)[2]["facts"]
         assert fact["value"] == "Felix"
+
+
+def test_a_run_that_is_called_like_another_ones_last_is_served_under_its_own_name(home: Path, tmp_path: Path) -> None:
+    for name in ("book", "book@last"):
+        shutil.copytree(home / "runs" / "book", tmp_path / "runs" / name)
+    with serving(tmp_path / "runs") as server:
+        assert server.desk.shelf.found()["book@last"] == (tmp_path / "runs" / "book@last")
+        listed = [row["id"] for row in server.ask("GET", "/v1/models")[2]["data"]]
+        assert sorted(listed) == ["book", "book@last", "book@last@last"]

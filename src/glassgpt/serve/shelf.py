@@ -58,9 +58,8 @@ class Shelf:
         runs = {name: run for name, run in self.runs().items() if run.has_checkpoint()}
         best = {name: run.path for name, run in runs.items()}
         others = {f"{name}@last": run.last for name, run in runs.items() if run.last.is_file()}
-        return (
-            best | others | {f"{name}@{step}": path for name, run in runs.items() for step, path in run.kept().items()}
-        )
+        others |= {f"{name}@{step}": path for name, run in runs.items() for step, path in run.kept().items()}
+        return best | {name: path for name, path in others.items() if name not in best}  # a run may be called a@last
 
     @property
     def _folder(self) -> Path:
