@@ -317,3 +317,13 @@ def test_what_takes_long_to_read_is_read_seldom(monkeypatch: pytest.MonkeyPatch)
     assert 0.1 * times <= 0.0055 * 1000
     assert times >= 30
     assert math.isfinite(reading.value)
+
+
+def test_who_looks_while_a_file_has_just_begun_anew_is_told_it_whole() -> None:
+    run = watch.Watched("young", RunFolder(Path("young")))  # its values are new, and its age is still the old one
+    run.rows.reading = watch.Reading({"step": [1, 2]}, stamp=())
+    run.samples.reading = watch.Reading([{"step": 1, "text": "a"}], stamp=())
+    place = routes.Place("young", 0, rows=(0, 9), samples=(0, 9))
+    rows, samples = place.news(run)
+    assert (rows["from_step"], rows["columns"]) == (0, {"step": [1, 2]})
+    assert (samples["from_step"], len(samples["samples"])) == (0, 1)

@@ -121,7 +121,7 @@ class Place:
         steps, (age, count) = columns["step"], self.rows
         if age < 0 and self.step in steps:
             age, count = told.age, steps.index(self.step) + 1
-        if age != told.age:
+        if age != told.age or count > len(steps):  # shorter: it begins anew just now, and its age comes after
             count = 0
         again = age >= 0 and age != told.age
         self.rows = (told.age, len(steps))
@@ -133,7 +133,7 @@ class Place:
     def _new_samples(self, run: Watched) -> list[dict[str, Any]]:
         told = run.samples
         samples, (age, count) = told.reading.value, self.samples
-        count = count if age == told.age else 0
+        count = count if age == told.age and count <= len(samples) else 0
         again = age >= 0 and age != told.age
         self.samples = (told.age, len(samples))
         if count == len(samples) and not again:

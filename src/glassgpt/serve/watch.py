@@ -209,8 +209,8 @@ class Watch:
             found = {}
         runs = {name: self.runs.get(name) or Watched(name, folder) for name, folder in found.items()}
         news = [run.look(whole=name in followed) for name, run in runs.items()]
-        self._fresh |= any(news) or runs.keys() != self.runs.keys()
-        self.runs = runs
+        before, self.runs = self.runs, runs  # before anybody is told that there is news
+        self._fresh |= any(news) or runs.keys() != before.keys()
 
     def _turn(self) -> None:
         self.turns += 1
