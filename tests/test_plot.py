@@ -214,6 +214,7 @@ def test_a_loss_that_is_no_number_leaves_a_gap_and_no_warning(tmp_path: Path) ->
         (b"step,train_loss\n,2\n", "line 2: step=nan is no step"),
         (b"\x89PNG\r\n\xff", "cannot be read"),
         (b"step,train_loss\n1,\x00\n", "is not one number for each column"),
+        (b"step,train_loss\n" + b"x" * 9999 + b"\n", f"line 2: '{'x' * 80}' is not one number for each column"),
         (b'step,train_loss\n1,"2\n', "is not one number for each column"),
     ],
 )
