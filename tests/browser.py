@@ -125,14 +125,20 @@ class Watched:
 
 @contextmanager
 def open_page(
-    browser: Browser, *, dark: bool = False, phone: bool = False, allow_dialogs: bool = False
+    browser: Browser,
+    *,
+    dark: bool = False,
+    phone: bool = False,
+    allow_dialogs: bool = False,
+    password: str | None = None,
 ) -> Iterator[Watched]:
-    """An empty page, of a visitor who was never here; it goes with all it stored."""
+    """An empty page, of a visitor who was never here; it goes with all it stored. `password`: if a server asks."""
     context = browser.new_context(
         color_scheme="dark" if dark else "light",
         viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
         is_mobile=phone,
         has_touch=phone,
+        http_credentials=None if password is None else {"username": "anybody", "password": password},
         reduced_motion="reduce",  # a test looks at where things end, not at how they get there
     )
     context.set_default_timeout(PATIENCE_MS)

@@ -97,6 +97,7 @@ def serving(
     access: Access | None = None,
     limits: Limits | None = None,
     preload: str | None = "book",
+    port: int = 0,
 ) -> Iterator[Running]:
     access, limits = access or Access(), limits or Limits()
     shelf = Shelf(str(place), slots=slots, queue=queue, device="cpu", weights="fp32")
@@ -105,7 +106,7 @@ def serving(
     desk = Desk(shelf)
     app = create_app(desk, access, limits)
     server = Server(app, desk, limits)
-    own = listening("127.0.0.1", 0)
+    own = listening("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
     thread.start()
     try:

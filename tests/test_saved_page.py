@@ -375,3 +375,23 @@ def test_text_and_names_that_look_like_markup_are_only_shown(
         assert page.locator("img, iframe, a, main script, main style").count() == 0
         assert page.locator("section").count() == 7
         assert watched.too_wide_by == 0
+
+
+def test_lines_break_between_words_and_where_the_text_does(opened: Opened) -> None:
+    with opened(phone=True) as watched:
+        tops = [box.bounding_box() for box in tokens(watched.page).all()]
+        lines = [round(box["y"]) for box in tops if box is not None]
+        assert len(lines) == len(TEXT)
+        breaks = [place for place in range(1, len(TEXT)) if lines[place] > lines[place - 1]]
+        assert TEXT.index("\n") + 1 in breaks
+        assert all(TEXT[place - 1].isspace() for place in breaks)
+
+
+def test_a_word_that_is_longer_than_the_screen_breaks_too(opened: Opened, model: LanguageModel, tmp_path: Path) -> None:
+    file = tmp_path / "long.html"
+    shown = {"model": {"run": "x", "step": 7, "form": "x"}} | trace(model.model, model.tokenizer, "m" * 40).as_json()
+    file.write_text(saved_page(shown), encoding="utf-8")
+    with opened(file, phone=True) as watched:
+        assert watched.too_wide_by == 0
+        right = [box["x"] + box["width"] for each in tokens(watched.page).all() if (box := each.bounding_box())]
+        assert max(right) < 375

@@ -93,6 +93,11 @@ export function stepOf(event) {
   return step ?? null;
 }
 
+// Lines break between words, whatever a word is made of; a blank stays with the word before it.
+function beginsWord(before, name) {
+  return /[\s⏎]$/.test(before) || /^\s+\S/.test(name);
+}
+
 // A text of tokens: one stop for the Tab key, arrows walk through it, the pointer looks, a click stays.
 export function strip(tokens, selection, label, describe) {
   const holder = make("div", { class: "strip", role: "group", "aria-label": label });
@@ -108,8 +113,9 @@ export function strip(tokens, selection, label, describe) {
       type: "button", class: "token", "aria-label": describe(token, place), title: describe(token, place),
       mouseenter: () => selection.point(place), click: () => selection.choose(place), focus: () => selection.choose(place),
     }, visible(token.name));
-    holder.append(button);
-    if (token.name.endsWith("⏎")) holder.append(make("br"));
+    if (place === 0 || beginsWord(tokens[place - 1].name, token.name)) holder.append(make("span", { class: "word" }));
+    holder.lastChild.append(button);
+    if (token.name.endsWith("⏎")) holder.append(make("br")); // a word begins behind it
     return button;
   });
   selection.follow((at) => buttons.forEach((button, place) => {

@@ -11,7 +11,7 @@ export async function listen(path, body, hear, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await next(reader);
     if (done) return;
     const events = (rest + value).split("\n\n");
     rest = events.pop();
@@ -20,6 +20,16 @@ export async function listen(path, body, hear, signal) {
       if (data === "[DONE]") return;
       if (data) hear(JSON.parse(data));
     }
+  }
+}
+
+// A connection that breaks is a "network error" to a browser, and no more.
+async function next(reader) {
+  try {
+    return await reader.read();
+  } catch (problem) {
+    if (wasStopped(problem)) throw problem;
+    throw new Error("the server broke off in the middle; is `glassgpt serve` still running?");
   }
 }
 

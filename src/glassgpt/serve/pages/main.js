@@ -70,6 +70,11 @@ async function show() {
   }
 }
 
+// Its own address would be that of a view.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener("hashchange", () => {
   show();
   main.focus({ preventScroll: true });

@@ -14,7 +14,7 @@ const ABOUT =
   "the thin one falls on: then it learns by heart.";
 const ABOUT_MARKS =
   "What the model writes, marked as a teacher would. A small point is one sample of the run; large ones are exams of many " +
-  "stories, which `glassgpt eval` takes. Look for the order: spelling comes first, sums last.";
+  "stories, which “glassgpt eval” takes. Look for the order: spelling comes first, sums last.";
 
 export function showCharts(root, state, remember) {
   const { view } = state;
