@@ -37,6 +37,7 @@ PROGRAMS = {  # in the order of the page
     "download_test": "Downloads go wrong",
     "mistakes_test": "People make mistakes",
     "serve_fuzz": "Strangers ask the server",
+    "page_test": "Strangers write into the page",
 }
 NEEDS_ALL_CORES = {"worker_test"}  # runs by itself, after the others
 Report = Mapping[str, Any]
@@ -52,7 +53,7 @@ seed that stands there, so that they can be had again. Where nothing failed in N
 below 3/N with 95 % confidence: that is the last column. It holds for accidents of the kind that the program draws, and
 for no other.
 
-    make reliability                                    all of it again, on your machine; some twenty minutes
+    make reliability                                    all of it again, on your machine; some thirty minutes
     make reliability ARGS="kill_test"                   one of them
 
 Short forms of all of these are among the tests (`make test`).
