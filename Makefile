@@ -24,7 +24,7 @@ help:
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
 	@echo "make reliability  have accidents by the thousand, and write docs/reliability.md (some twenty minutes)"
-	@echo "make pictures   take the pictures of the page, with the system's Chromium (ARGS=\"--run RUN\")"
+	@echo "make pictures   take the pictures of the page, with the system's Chromium (ARGS=\"--runs FOLDER\")"
 	@echo "make check      format, lint, types, the reading order, no pickles: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"
 

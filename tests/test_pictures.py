@@ -46,8 +46,9 @@ def test_every_view_has_its_pictures_and_they_are_small() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(what_is_missing() is not None, reason=what_is_missing() or "")
 def test_the_program_takes_them_from_a_server_of_its_own(tmp_path: Path) -> None:
-    run = glassgpt.train("tales", out=str(tmp_path / "tales"), max_steps=2, **TINY)
-    program = [sys.executable, str(ROOT / "docs" / "pictures.py"), "--run", str(run.folder)]
+    for name in (pictures.SHOWN, pictures.BESIDE):
+        glassgpt.train("tales", out=str(tmp_path / "runs" / name), max_steps=2, **TINY)
+    program = [sys.executable, str(ROOT / "docs" / "pictures.py"), "--runs", str(tmp_path / "runs")]
     told = [*program, "--only", "inside", "--out", str(tmp_path / "taken")]
     subprocess.run(told, check=True, env=os.environ | {"GLASSGPT_CACHE": str(tmp_path / "cache")}, timeout=120)
     assert drawn(tmp_path / "taken") == expected(["inside"])
