@@ -23,7 +23,7 @@ help:
 	@echo "make eval       its loss, beside what simpler methods reach"
 	@echo "make test       all tests but the long ones (make test-long)"
 	@echo "make bench      measure us beside others, and write docs/performance.md (ARGS=\"--nanogpt PATH --text FILE\")"
-	@echo "make reliability  have accidents by the thousand, and write docs/reliability.md (some twenty minutes)"
+	@echo "make reliability  have accidents by the thousand, and write docs/reliability.md (half an hour)"
 	@echo "make pictures   take the pictures of the page, with the system's Chromium (ARGS=\"--runs FOLDER\")"
 	@echo "make check      format, lint, types, the reading order, no pickles: what CI looks at first"
 	@echo "make install | format | lint | typecheck | coverage | clean"

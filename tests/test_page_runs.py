@@ -140,6 +140,7 @@ def two_runs_are_compared(page: Page) -> None:
     assert page.url.endswith("#runs?run=young&run=book&x=tokens&log=yes")
     page.get_by_text("Loss as numbers").click()
     cells = page.get_by_role("region", name="Loss as numbers").locator("tbody tr").first.locator("td")
+    cells.first.wait_for()
     assert cells.all_inner_texts()[:3] == ["young", "64", "2.375"]
 
 
