@@ -85,7 +85,8 @@ def _numbers(header: Sequence[str], line: Sequence[str], place: str) -> dict[str
     try:
         row = {name: float(cell) if cell else math.nan for name, cell in zip(header, line, strict=True)}
     except ValueError:
-        raise RunError(f"{place}: {','.join(line)[:80]!r} is not one number for each column; mend or remove it") from None
+        said = ",".join(line)[:80]
+        raise RunError(f"{place}: {said!r} is not one number for each column; mend or remove it") from None
     if not math.isfinite(row["step"]):
         raise RunError(f"{place}: step={row['step']} is no step; mend or remove the line")
     return row
