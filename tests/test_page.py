@@ -105,7 +105,9 @@ def tab(page: Page) -> dict[str, Any]:
 # --- ways through it --------------------------------------------------------------------------------------------------
 
 
-def test_the_keyboard_alone_reaches_every_view_and_what_is_in_it(opened: Opened) -> None:
+# Runs has to read plotly each time, which takes a second or two.
+@pytest.mark.parametrize("views", [("write", "lesson"), pytest.param(tuple(TITLES), marks=pytest.mark.slow)])
+def test_the_keyboard_alone_reaches_every_view_and_what_is_in_it(opened: Opened, views: Sequence[str]) -> None:
     with opened("inside", asked={"text": TEXT, "model": "book"}) as watched:
         page = watched.page
         skip = tab(page)
@@ -113,10 +115,10 @@ def test_the_keyboard_alone_reaches_every_view_and_what_is_in_it(opened: Opened)
         page.keyboard.press("Enter")
         arrive(page, "inside")
         assert tab(page)["kind"] == "select"
-        for view, title in TITLES.items():
+        for view in views:
             page.evaluate("document.activeElement.blur(), document.querySelector('.skip').focus()")
             assert [tab(page)["text"] for _ in range(5)] == ["glassgpt", *TITLES.values()]
-            while page.evaluate(FOCUS)["text"] != title:
+            while page.evaluate(FOCUS)["text"] != TITLES[view]:
                 page.keyboard.press("Shift+Tab")
             assert page.evaluate(FOCUS)["seen"]
             page.keyboard.press("Enter")
@@ -161,6 +163,7 @@ def test_back_and_forward_lead_through_the_views_and_a_reload_restores_them(open
             expect(page.locator(".live .strip .token")).to_have_count(len(TEXT))
 
 
+@pytest.mark.slow
 def test_two_pages_at_once_do_not_mix_their_texts(browser: Browser, running: Running) -> None:
     with open_page(browser) as one, open_page(browser) as other:
         pages = {"The owl": one.page, "the sea": other.page}
@@ -180,8 +183,9 @@ def test_two_pages_at_once_do_not_mix_their_texts(browser: Browser, running: Run
 # --- for everybody ----------------------------------------------------------------------------------------------------
 
 
-# The other views are tried so by their own tests; here they stand as visitors first find them.
-@pytest.mark.parametrize("view", ["inside", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+# Each view's own tests try it in use; here all stand as visitors first find them.
+@pytest.mark.slow
+@pytest.mark.parametrize("view", DRAWN)
 def test_nothing_keeps_people_out_of_a_view_in_light_and_in_dark(opened: Opened, view: str) -> None:
     with opened(view, asked={"text": TEXT, "prompt": TEXT, "run": "book", "max_tokens": 5}) as watched:
         page = watched.page
