@@ -5,7 +5,7 @@ import { colour, count, plain, short } from "./runs-words.js";
 const MOST_POINTS = 1500; // of one line; more could not be seen, and would make every new row slow
 export const MARKS = {
   spelled: "words spelled right", parsed: "sentences of the grammar", heroes: "the same hero to the end",
-  sums: "sums that add up", places: "things where they should be", whole: "stories told to the end", novel: "stories of its own",
+  sums: "sums that add up", places: "things where they should be", whole: "stories without a fault", novel: "stories of its own",
 };
 
 // Of a long line the lowest and highest point of each piece, so that no peak is lost.
