@@ -8,6 +8,7 @@ const ABOUT_ATTENTION =
   "stronger the colour, the more, and each row sums to 1. Look for a line beside the diagonal (a head that looks at the " +
   "token just before), upright stripes (one token that many look at, often the first), and heads that seek the same letter.";
 const MOST_NAMED = 3;
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // `told` hears which map was pressed; what comes back shows the map of a layer and head.
 export function showAttention(root, trace, selection, told = () => {}) {
@@ -83,7 +84,7 @@ export function showAttention(root, trace, selection, told = () => {}) {
   choose(0, 0);
   repaint();
   selection.follow(look);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  dark.onchange = repaint; // in place of the last text's, which would otherwise be kept as long as the page is open
   return choose;
 }
 

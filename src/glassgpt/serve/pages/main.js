@@ -70,7 +70,7 @@ async function show() {
   }
 }
 
-// Its own address would be that of a view.
+// Its address would name another view, and leave the one that is shown.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -71,7 +71,8 @@ export function showRuns(root, app, asked) {
     list.draw(state);
     remember();
     draw();
-    following.attend([...state.slots.keys()].map((name) => [name, state.details.get(name).columns.step.at(-1) ?? 0]));
+    const known = [...state.slots.keys()].filter((name) => state.details.has(name)); // others are still asked for
+    following.attend(known.map((name) => [name, state.details.get(name).columns.step.at(-1) ?? 0]));
   }
 
   function draw() {

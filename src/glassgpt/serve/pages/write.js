@@ -11,6 +11,7 @@ const BEGINNINGS = ["Once upon a time,", "Far away, near the", "Everybody loved"
 const GO_ON = "A beginning for it to go on from";
 
 export function showWrite(root, app, asked) {
+  let isLeft = false;
   const settings = settingsForm(asked);
   const results = make("div", { class: "results" });
   const { form, prompt, compare, stopButton, told } = makeForm(app, asked, settings, { begin, modelChanged, halt: () => desk.halt() });
@@ -47,6 +48,7 @@ export function showWrite(root, app, asked) {
   async function begin() {
     desk.clear();
     await known;
+    if (isLeft) return; // the address is another view's by now
     const values = settings.values;
     const seed = values.seed ?? anySeed();
     const models = compare.list.value ? [app.model, compare.list.value] : [app.model];
@@ -59,7 +61,10 @@ export function showWrite(root, app, asked) {
   }
 
   const known = modelChanged();
-  return () => desk.leave();
+  return () => {
+    isLeft = true;
+    desk.leave();
+  };
 }
 
 function makeForm(app, asked, settings, { begin, modelChanged, halt }) {
