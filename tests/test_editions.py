@@ -169,6 +169,11 @@ def test_benchmark_py_ends_with_a_line_for_programs(clone: Clone) -> None:
     assert json.loads(clone.type("python benchmark.py").out.splitlines()[-1])
 
 
+COMPOSED = {
+    "check": "test_reading_order.py", "lint": "ruff check", "typecheck": "mypy", "coverage": "--cov-report=html tests/",
+}  # fmt: skip
+
+
 @pytest.mark.skipif(os.name == "nt", reason="make is not at home here")
 def test_make_does_what_its_targets_say(clone: Clone) -> None:
     lend_environment(clone)
@@ -178,15 +183,24 @@ def test_make_does_what_its_targets_say(clone: Clone) -> None:
     clone.type("make sample")
     assert list((clone / "outputs").iterdir()), "make sample leaves its text there, too"
     clone.type("make eval")
-    for target in ("format", "test", "coverage"):
+    for target in ("format", "test"):
         clone.type(f"make {target}")
-    for target, program in (("check", "test_reading_order.py"), ("lint", "ruff check"), ("typecheck", "mypy")):
-        # CI begins with `check`, which runs both others: typed in a clone of its own, before any test.
+    # CI begins with `check`, which runs the two others, in a clone of its own; `coverage` is `test` with a flag.
+    for target, program in COMPOSED.items():
         assert program in clone.type(f"make --dry-run {target}").out
     (clone / "build").mkdir()
     clone.type("make clean")
     assert not (clone / "build").exists()
     assert (clone / "runs").is_dir(), "what was trained stays"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="make is not at home here")
+def test_make_coverage_leaves_its_pages(clone: Clone) -> None:
+    lend_environment(clone)
+    clone.environment |= {"TESTS": "tests/test_rope.py", "WORKERS": "0"}
+    clone.type("make coverage")
+    assert (clone / "htmlcov" / "index.html").is_file()
 
 
 def test_pytest_runs_on_one_file_as_it_is_typed(clone: Clone) -> None:

@@ -80,7 +80,7 @@ def test_make_and_the_requirements_install_with_the_pins() -> None:
     assert pip is not None
     assert "-c constraints.txt" in pip[1]
     assert re.findall(r"^\t.*pip install.*$", makefile, re.MULTILINE) == [], "every installation goes through $(PIP)"
-    assert len(re.findall(r"^\t@\$\(PIP\) -e ", makefile, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\t@\$\(PIP\) -e ", makefile, re.MULTILINE)) == 3
     for file in ROOT.glob("requirements*.txt"):
         assert "-c constraints.txt" in file.read_text(encoding="utf-8"), file.name
 
