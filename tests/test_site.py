@@ -238,3 +238,48 @@ def test_a_run_that_is_called_like_another_ones_last_is_served_under_its_own_nam
         assert server.desk.shelf.found()["book@last"] == (tmp_path / "runs" / "book@last")
         listed = [row["id"] for row in server.ask("GET", "/v1/models")[2]["data"]]
         assert sorted(listed) == ["book", "book@last", "book@last@last"]
+
+
+def test_a_model_that_is_removed_while_it_is_asked_for_is_none(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(home / "runs") as server:
+        found = dict(server.desk.shelf.found())
+        monkeypatch.setattr(server.desk.shelf, "found", lambda: found | {"gone": tmp_path / "gone.safetensors"})
+        assert [row["id"] for row in server.ask("GET", "/v1/models")[2]["data"]] == list(found)
+        assert server.ask("GET", "/v1/models/gone")[0] == 404
+
+
+def test_a_folder_that_nobody_may_look_into_hides_no_run(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "runs" / "book", tmp_path / "runs" / "book")
+    (tmp_path / "runs" / "locked").mkdir()
+    is_file = Path.is_file
+
+    def locked(path: Path) -> bool:
+        """As the system answers those who are not root."""
+        if "locked" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", locked)
+    with serving(tmp_path / "runs") as server:
+        assert [run["name"] for run in server.ask("GET", "/glass/runs")[2]["runs"]] == ["book"]
+
+
+def test_models_that_are_all_being_written_with_let_no_further_one_in(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("book", "other"):
+        shutil.copytree(home / "runs" / "book", tmp_path / "runs" / name)
+    monkeypatch.setattr(shelf, "MOST_LOADED", 1)
+    with serving(tmp_path / "runs", preload=None) as server:
+        held = [server.send_request(model=name, max_tokens=4096) for name in ("book", "book@last")]
+        wait_until(lambda: sum(engine.in_flight for engine in server.desk.shelf.engines()) == 2)
+        status, headers, _ = server.complete(model="other", max_tokens=1)
+        assert (status, "retry-after" in headers) == (429, True)
+        for connection in held:
+            connection.close()
+        wait_until(lambda: not any(engine.in_flight for engine in server.desk.shelf.engines()))
+        assert server.complete(model="other", max_tokens=1)[0] == 200

@@ -80,7 +80,10 @@ class RunFolder:
         return dict(sorted((int(match[1]), path) for match, path in named if match and path.is_file()))
 
     def is_run(self) -> bool:
-        return self.config.is_file() or self.has_checkpoint()
+        try:
+            return self.config.is_file() or self.has_checkpoint()
+        except PermissionError:  # a folder that this user may not look into hides no other
+            return False
 
     def has_checkpoint(self) -> bool:
         return any(path.is_file() for path in (self.best, self.last, self.previous)) or bool(self.kept())
@@ -221,7 +224,7 @@ def _kept_by(path: Path, step: int) -> Path:
 
 
 def newest_run() -> Path:
-    runs = [path for path in RUNS.glob("*") if RunFolder(path).has_checkpoint()]
+    runs = [path for path in RUNS.glob("*") if RunFolder(path).is_run() and RunFolder(path).has_checkpoint()]
     if not runs:
         raise RunError(f"there is no run in {RUNS.resolve()}; train one first: glassgpt train")
     return max(runs, key=lambda path: RunFolder(path).checkpoint().stat().st_mtime_ns)

@@ -27,7 +27,7 @@ from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.metrics import in_prometheus_form
 from glassgpt.serve.problems import answer, tell_problems
 from glassgpt.serve.shapes import CompletionRequest
-from glassgpt.serve.shelf import Served, UnknownModelError
+from glassgpt.serve.shelf import Served, Shelf, UnknownModelError
 from glassgpt.serve.site import add_page
 from glassgpt.serve.story import add_story
 
@@ -75,16 +75,15 @@ def _add_routes(app: FastAPI, desk: Desk, limits: Limits) -> None:
 
     @app.get("/v1/models")
     async def models() -> Response:
-        found = await asyncio.to_thread(desk.shelf.found)
-        rows = [_model_row(name, int(path.stat().st_mtime)) for name, path in found.items() if path.exists()]
-        return answer({"object": "list", "data": rows})
+        rows = await asyncio.to_thread(_model_rows, desk.shelf)
+        return answer({"object": "list", "data": list(rows.values())})
 
     @app.get("/v1/models/{name}")
     async def model(name: str) -> Response:
-        found = await asyncio.to_thread(desk.shelf.found)
-        if name not in found:
+        rows = await asyncio.to_thread(_model_rows, desk.shelf)
+        if name not in rows:
             raise UnknownModelError(f"there is no model {name!r}; see GET /v1/models")
-        return answer(_model_row(name, int(found[name].stat().st_mtime)))
+        return answer(rows[name])
 
     @app.post("/v1/chat/completions")
     async def chat() -> Response:
@@ -195,5 +194,11 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _model_row(name: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "glassgpt"}
+def _model_rows(shelf: Shelf) -> dict[str, dict[str, Any]]:
+    """By name; one that is put in another's place, or removed, while it is asked for is left out."""
+    rows = {}
+    for name, path in shelf.found().items():
+        with suppress(OSError):
+            created = int(path.stat().st_mtime)
+            rows[name] = {"id": name, "object": "model", "created": created, "owned_by": "glassgpt"}
+    return rows

@@ -2,7 +2,7 @@
 
 A name is looked up among those that were found; no path is ever made of what a client sends. A model is read from
 disk at its first use, and again when its file has changed, for a run may train on while it is being talked to. The
-few that were used last are kept. What computes with them is `worker.py`.
+few that were used last are kept, and as many again that still write. What computes with them is `worker.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glassgpt.config import Weights
-from glassgpt.errors import RunError, did_you_mean
+from glassgpt.errors import BusyError, RunError, did_you_mean
 from glassgpt.library import LanguageModel, load
 from glassgpt.runs import RUNS, RunFolder, find_run
 from glassgpt.sampling.engine import Engine
@@ -105,6 +105,8 @@ class Shelf:
                 self._leaving.append(served)
 
     def _load(self, name: str, path: Path) -> Served:
+        if len(self.engines()) >= 2 * MOST_LOADED:
+            raise BusyError("too many models are being written with at once; come back when some texts are done")
         stamp = _stamp(path)  # before reading: a newer file is then read again, and not missed
         lm = load(path, device=self.device)  # which says when it had to take another checkpoint
         engine = Engine(lm.writer, lm.tokenizer, slots=self.slots, queue=self.queue, weights=self.weights)
