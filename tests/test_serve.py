@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -21,9 +22,12 @@ import pytest
 import glassgpt
 from glassgpt.cli import serve as serve_verb
 from glassgpt.cli.main import main
-from glassgpt.errors import CheckpointError, ConfigError, MissingExtraError, RunError
+from glassgpt.config import SamplingConfig
+from glassgpt.errors import CheckpointError, ConfigError, DataError, MissingExtraError, RunError
 from glassgpt.library import LanguageModel
+from glassgpt.sampling.requests import EngineEvent, Failed, PromptRead, Request
 from glassgpt.serve.answers import name_of
+from glassgpt.serve.desk import Pending
 from glassgpt.serve.limits import Access, Limits
 from glassgpt.serve.server import is_loopback, listening
 from glassgpt.serve.shelf import Shelf
@@ -642,3 +646,20 @@ def test_a_step_that_goes_wrong_ends_its_requests_and_not_the_server(
         assert (status, body["error"]["message"]) == (500, "out of memory; ask for less")
         monkeypatch.setattr(served.engine.slots, "advance", advance)
         assert server.complete(max_tokens=1)[0] == 200
+
+
+def test_steps_that_wait_already_come_as_one_and_a_failure_after_them() -> None:
+    nobody: Any = None
+    pending = Pending(nobody, nobody, Request(ticket=1, prompts=[[1]] * 5, settings=SamplingConfig()))
+    steps: list[EngineEvent] = [PromptRead(ticket=1, sample=sample, finished=True) for sample in range(4)]
+    for step in [*steps, Failed(ticket=1, problem=DataError("no memory"))]:
+        pending.put([step])
+    heard: list[list[EngineEvent]] = []
+
+    async def hear() -> None:
+        async for bundle in pending.bundles():
+            heard.append(bundle)
+
+    with pytest.raises(DataError, match="no memory"):
+        asyncio.run(hear())
+    assert heard == [steps]

@@ -117,15 +117,21 @@ class Pending:
         self._desk.let_go(self)
 
     async def bundles(self) -> AsyncIterator[list[EngineEvent]]:
-        """The events of each step, until all texts have ended; a failure is raised."""
+        """The events of each step, until all texts have ended; a failure is raised.
+
+        Steps that wait already come as one: writing them one by one would let nobody else in between.
+        """
         while self.unfinished:
             bundle = await self._bundles.get()
-            for event in bundle:
-                if isinstance(event, Failed):
-                    self.unfinished = 0
-                    raise event.problem
-            self.unfinished -= sum(map(_ends, bundle))
-            yield bundle
+            while not self._bundles.empty() and not isinstance(bundle[-1], Failed):
+                bundle += self._bundles.get_nowait()
+            failure = next((event for event in bundle if isinstance(event, Failed)), None)
+            told = [event for event in bundle if event is not failure]
+            self.unfinished = 0 if failure else self.unfinished - sum(map(_ends, told))
+            if told:
+                yield told
+            if failure:
+                raise failure.problem
 
 
 def _ends(event: EngineEvent) -> bool:
