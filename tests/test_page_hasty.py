@@ -45,6 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     make_run(runs / "owl")
     for name in ("first", "second", "third"):
         shutil.copytree(runs / "owl", runs / name)
+        (runs / name / ".owner").write_text("1")
         (runs / name / "samples.txt").write_text("=== step 1 ===\nThe owl\n\n")
         (runs / name / "log.csv").write_text(HEADER + "1,64,0.1,2.5,2.4,0.01,0.5,1000.5,,\n")
     with serving(runs, preload="owl") as server:
@@ -121,3 +122,21 @@ def test_who_has_gone_on_keeps_the_address_of_where_they_are(opened: Opened) -> 
         assert "max_tokens" not in address
         assert page.evaluate("location.hash").startswith("#runs")
         assert "model=" not in page.evaluate("location.hash")
+
+
+def test_texts_that_were_refused_are_not_called_done(opened: Opened) -> None:
+    with opened("lesson", model="owl", stop="4", text="The owl") as watched:
+        page = watched.page
+        expect(page.get_by_role("heading", name="Layers")).to_have_count(2)
+        page.route("**/v1/completions", lambda route: route.fulfill(status=200, body="data: [DONE]\n\n"))
+        page.get_by_role("button", name="Next: Sampling").click()
+        expect(page.locator(".three .note:visible")).to_have_count(3)
+        expect(page.locator(".lesson-text .status")).to_have_text("")
+
+
+def test_how_long_a_run_still_takes_is_told_only_where_its_end_is_known(opened: Opened) -> None:
+    with opened("runs", run="first") as watched:
+        card = watched.page.locator(".run", has=watched.page.get_by_role("checkbox", name="first"))
+        expect(card).to_contain_text("training")
+        expect(card.locator(".steps")).to_contain_text("step 1 · ")
+        expect(card.locator(".steps")).not_to_contain_text("left")

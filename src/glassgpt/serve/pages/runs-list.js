@@ -69,7 +69,7 @@ function makeCard(name, app, choose) {
 }
 
 function time(run) {
-  if (!run.going || !run.step || !run.seconds) return ago(run.changed);
+  if (!run.going || !run.step || !run.seconds || !run.max_steps) return ago(run.changed);
   return `about ${duration((run.seconds / run.step) * Math.max(0, run.max_steps - run.step))} left`;
 }
 

@@ -17,7 +17,8 @@ export function showTemperatures(root, _, { app, prompt, found, say }) {
   const busy = (running) => {
     again.disabled = running > 0;
     if (running) return say("writing…");
-    say("done: three texts");
+    const whole = desk.stories.filter((story) => story.tokens.length && story.finish !== "failed").length;
+    say(whole === TEMPERATURES.length ? "done: three texts" : "");
     found(aboutSampling(desk.stories));
   };
   const desk = makeDesk(root, { app, say, values: () => null, busy });
