@@ -283,3 +283,8 @@ def test_models_that_are_all_being_written_with_let_no_further_one_in(
             connection.close()
         wait_until(lambda: not any(engine.in_flight for engine in server.desk.shelf.engines()))
         assert server.complete(model="other", max_tokens=1)[0] == 200
+
+
+def test_an_address_counts_as_part_of_the_head(running: Running) -> None:
+    for path in ("/glass/follow?" + "run=book&" * 4000, "/page/" + "x" * 20_000):
+        assert running.ask("GET", path)[0] == 431

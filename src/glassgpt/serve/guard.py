@@ -48,7 +48,8 @@ class Guard:
         try:
             if scope["type"] != "http":
                 raise RefusedError(400, "no_websocket", "this server speaks plain HTTP")
-            if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self.limits.header_bytes:
+            address = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+            if address + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > self.limits.header_bytes:
                 raise RefusedError(431, "head_too_large", f"a head may have {self.limits.header_bytes:,} bytes")
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._refuse_strangers(headers, scope["path"])
