@@ -327,3 +327,27 @@ def test_who_looks_while_a_file_has_just_begun_anew_is_told_it_whole() -> None:
     rows, samples = place.news(run)
     assert (rows["from_step"], rows["columns"]) == (0, {"step": [1, 2]})
     assert (samples["from_step"], len(samples["samples"])) == (0, 1)
+
+
+def test_what_nobody_follows_any_more_is_not_kept(runs: Path) -> None:
+    run = watch.Watched("young", begin(runs, "young"))
+    run.look(whole=True)
+    assert len(run.rows.reading.value["step"]) == 3
+    age = run.rows.age
+    run.look(whole=False)
+    assert run.rows.reading.value == {"step": []}
+    run.look(whole=True)
+    assert len(run.rows.reading.value["step"]) == 3
+    assert run.rows.age > age  # of two who follow one after the other, none takes the other's place for its own
+
+
+def test_a_reading_counts_as_read_when_its_value_is_there() -> None:
+    reading = watch.Reading(watch.NO_ROWS)
+    seen: list[bool] = []
+
+    def read() -> dict[str, list[int]]:
+        seen.append(reading.was_read)
+        return {"step": [1]}
+
+    reading.renew((1,), read)
+    assert (seen, reading.was_read, reading.value) == ([False], True, {"step": [1]})

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from glassgpt.errors import BusyError, ConfigError, DataError, GlassgptError, TokenizerError
+from glassgpt.errors import BusyError, ConfigError, DataError, GlassgptError, TokenizerError, UnknownCharacterError
 from glassgpt.serve.answers import dumped, error_body
 from glassgpt.serve.desk import DrainingError
 from glassgpt.serve.shelf import UnknownModelError
@@ -42,6 +42,8 @@ async def _told(_: Request, problem: Exception) -> Response:
         return answer(body, status=429, headers={"Retry-After": "1"})
     if isinstance(problem, UnknownModelError):
         return answer(error_body(message, code="model_not_found", kind=kind, param="model"), status=404)
+    if isinstance(problem, UnknownCharacterError):  # its own words name a flag of the command line
+        message = f"this model's text never had the character {problem.character!r} (position {problem.position})"
     if isinstance(problem, ConfigError | DataError | TokenizerError):
         return answer(error_body(message, code="invalid_value", kind=kind), status=400)
     return answer(error_body(message, code="failed", kind="server_error"), status=500)

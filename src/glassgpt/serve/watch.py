@@ -49,11 +49,12 @@ class Reading:
         begin = time.monotonic()
         if stamp == self.stamp or begin < self._not_before:
             return False
-        self.stamp, self.problem = stamp, None
+        problem = None
         try:
             self.value = read()
-        except (GlassgptError, OSError) as problem:  # half-written, damaged or gone: the page says so
-            self.problem = " ".join(str(problem).split())
+        except (GlassgptError, OSError) as trouble:  # half-written, damaged or gone: the page says so
+            problem = " ".join(str(trouble).split())
+        self.problem, self.stamp = problem, stamp  # last: whoever looks meanwhile must not take it for read
         end = time.monotonic()
         self._not_before = end + min((end - begin) / SHARE, LONGEST_PAUSE_S) - LOOK_S
         return True
@@ -83,6 +84,9 @@ class Watched:
         if whole:
             news |= self._read_rows(log)
             news |= self._read_samples()
+        elif self.rows.reading.was_read:  # nobody follows any more; who comes is told anew, and whole
+            self.rows = Told(self.rows.age + 1, Reading(NO_ROWS))
+            self.samples = Told(self.samples.age + 1, Reading([]))
         return news
 
     def told_summary(self) -> dict[str, Any]:
@@ -185,17 +189,17 @@ class Watch:
                 await asyncio.wait_for(self._turned.wait(), timeout_s)
         return self.turns != since
 
-    async def look(self, followed: frozenset[str] = frozenset()) -> Mapping[str, Watched]:
+    async def look(self) -> Mapping[str, Watched]:
         """All runs as they are now, the newest first; read where they changed."""
         async with self._looking:
-            await asyncio.to_thread(self._look, followed)
+            await asyncio.to_thread(self._look, frozenset().union(*self.followers.values()))
             return self.runs
 
     async def _go_on(self) -> None:
         while self.followers and not self.desk.draining:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + LOOK_S
-                await self.look(frozenset().union(*self.followers.values()))
+                await self.look()
             if self._fresh:
                 self._fresh = False
                 self._turn()
