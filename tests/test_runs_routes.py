@@ -300,13 +300,15 @@ def test_where_nothing_happens_the_connection_is_kept_alive(running: Running, mo
 
 
 def test_what_takes_long_to_read_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
+    now, worked = [0.0], [0.0]
     monkeypatch.setattr(watch, "SHARE", 0.005)
     monkeypatch.setattr(watch, "LOOK_S", 1.0)
     monkeypatch.setattr("glassgpt.serve.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("glassgpt.serve.watch.time.thread_time", lambda: worked[0])
 
     def read() -> float:
-        now[0] += 0.1
+        now[0] += 0.5  # of which it waited four fifths for others: they are not its work
+        worked[0] += 0.1
         return now[0]
 
     reading = watch.Reading(None)

@@ -103,6 +103,13 @@ def test_ids_that_no_token_has_a_name_for_are_shown_by_their_number(lm: Language
     ]
 
 
+def test_an_answer_tells_whether_the_same_file_gave_it(client: openai.OpenAI, running: Running) -> None:
+    prints = [client.completions.create(model=name, prompt="The", max_tokens=1).system_fingerprint
+              for name in ("book", "book", "book@last")]  # fmt: skip
+    assert prints[0] == prints[1] != prints[2]
+    assert running.ask("GET", "/glass/models/book")[2]["fingerprint"] == prints[0]
+
+
 def test_a_stream_ends_with_done(running: Running) -> None:
     status, headers, body = running.complete(stream=True, max_tokens=3)
     assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
@@ -370,6 +377,8 @@ def test_errors_name_what_is_wrong(running: Running) -> None:
     assert error(max_tokens=-5)["param"] == "max_tokens"
     assert "4096" in error(max_tokens=5000)["message"]
     assert error(tempature=1)["param"] == "tempature"
+    assert error(tempature=1)["message"] == "tempature: there is no such field; did you mean temperature?"
+    assert error(suffix="x")["message"] == "suffix: this server does not do that; leave it out"
     assert "\u4e16" in error(prompt="\u4e16")["message"]
 
 

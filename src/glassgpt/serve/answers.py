@@ -25,6 +25,7 @@ class Account:
     def __init__(
         self,
         model: str,
+        fingerprint: str,
         tokenizer: Tokenizer,
         prompts: Sequence[Sequence[int]],
         *,
@@ -36,7 +37,7 @@ class Account:
         self.tokenizer, self.prompts, self.n = tokenizer, prompts, n
         self.echo, self.logprobs, self.ids = echo, logprobs, ids
         self.head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
-        self.head |= {"model": model}
+        self.head |= {"model": model, "system_fingerprint": fingerprint}
         self.written = 0
         self._shown = [0] * (len(prompts) * n)  # characters, for the offsets
 

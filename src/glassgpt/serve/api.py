@@ -99,6 +99,7 @@ async def _complete(desk: Desk, limits: Limits, asked: CompletionRequest, reques
     prompts = await _encoded(served, asked, limits)
     account = Account(
         served.name,
+        served.fingerprint,
         served.lm.tokenizer,
         prompts,
         n=asked.samples,

@@ -82,6 +82,7 @@ def _described(served: Served) -> dict[str, Any]:
     config = lm.checkpoint.model_config
     return {
         "name": served.name,
+        "fingerprint": served.fingerprint,
         "step": lm.checkpoint.step,
         "form": form_of(config),
         "parameters": sum(weight.numel() for weight in lm.model.parameters()),

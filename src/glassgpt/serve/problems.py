@@ -13,9 +13,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from glassgpt.errors import BusyError, ConfigError, DataError, GlassgptError, TokenizerError, UnknownCharacterError
+from glassgpt.errors import (
+    BusyError,
+    ConfigError,
+    DataError,
+    GlassgptError,
+    TokenizerError,
+    UnknownCharacterError,
+    did_you_mean,
+)
 from glassgpt.serve.answers import dumped, error_body
 from glassgpt.serve.desk import DrainingError
+from glassgpt.serve.shapes import CompletionRequest
 from glassgpt.serve.shelf import UnknownModelError
 
 
@@ -59,7 +68,10 @@ async def _told_of_body(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, RequestValidationError)
     first = _clearest(problem.errors())
     place = ".".join(str(part) for part in first["loc"][1:] if not isinstance(part, int))
-    message = f"{place or 'the body'}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        said = f"there is no such field{did_you_mean(place, CompletionRequest.model_fields)}"
+    message = f"{place or 'the body'}: {said}"
     return answer(
         error_body(message, code="invalid_value", kind="invalid_request_error", param=place or None), status=400
     )

@@ -67,7 +67,7 @@ class CompletionRequest(BaseModel):
     @classmethod
     def _asks_for_nothing(cls, value: Any) -> Any:
         if value:
-            raise ValueError("this server does not do that; leave it out (repetition_penalty is there)")
+            raise ValueError("this server does not do that; leave it out")
         return value
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from glassgpt.serve.limits import Limits
 
 LOOK_S = 1.0
 TURN_S = 0.2  # how soon a server that is being stopped lets its followers go
-SHARE = 0.005  # of the time that reading one file again and again may take
+SHARE = 0.005  # of a core's time that reading one file again and again may take
 LONGEST_PAUSE_S = 60.0
 SILENT_S = 120.0  # a run whose log is silent for so long is not called going
 NO_ROWS: dict[str, list[Any]] = {"step": []}
@@ -46,17 +46,17 @@ class Reading:
 
     def renew(self, stamp: Stamp, read: Callable[[], Any]) -> bool:
         """Whether it was read again."""
-        begin = time.monotonic()
-        if stamp == self.stamp or begin < self._not_before:
+        if stamp == self.stamp or time.monotonic() < self._not_before:
             return False
+        begin = time.thread_time()  # of this thread alone: waiting for a busy machine costs nobody anything
         problem = None
         try:
             self.value = read()
         except (GlassgptError, OSError) as trouble:  # half-written, damaged or gone: the page says so
             problem = " ".join(str(trouble).split())
         self.problem, self.stamp = problem, stamp  # last: whoever looks meanwhile must not take it for read
-        end = time.monotonic()
-        self._not_before = end + min((end - begin) / SHARE, LONGEST_PAUSE_S) - LOOK_S
+        pause = min((time.thread_time() - begin) / SHARE, LONGEST_PAUSE_S)
+        self._not_before = time.monotonic() + pause - LOOK_S
         return True
 
 
