@@ -51,6 +51,7 @@ NAMED_FOR_IT = {
     "serve.desk": {"asyncio"},
     "serve.glass": {"asyncio"},
     "serve.guard": {"urllib", "asyncio"},
+    "serve.worker": {"asyncio"},
     "serve.server": {"socket", "asyncio"},
     "serve.story": {"asyncio"},
     "serve.watch": {"asyncio"},

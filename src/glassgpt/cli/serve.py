@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from glassgpt.cli.chosen import aside
@@ -64,7 +65,8 @@ def run(argv: Sequence[str]) -> int:
 def _try_newest(shelf: Shelf, names: Sequence[str]) -> None:
     """What is wrong with the device or the newest model is told now; others can be served all the same."""
     try:
-        shelf.take(names[0])
+        with ThreadPoolExecutor(1) as moment:  # for why in a thread of its own see `serve/worker.py`
+            moment.submit(shelf.take, names[0]).result()
     except CheckpointError as problem:
         if len(names) == 1:
             raise

@@ -16,7 +16,7 @@ from glassgpt.errors import BusyError
 from glassgpt.sampling.engine import Engine
 from glassgpt.sampling.requests import EngineEvent, Failed, PromptRead, Request, Written
 from glassgpt.serve.shelf import Served, Shelf
-from glassgpt.serve.worker import Worker
+from glassgpt.serve.worker import Worker, beside
 
 WHEN_GONE = "when_gone"  # under this name a request's state has what is to be called when its connection is lost
 
@@ -30,6 +30,7 @@ class Desk:
         self.shelf = shelf
         self.draining = False
         self.counts: Counter[str] = Counter()
+        self._loading = asyncio.Lock()
         self._tickets = itertools.count(1)
         self._waiting: dict[int, Pending] = {}
         self._worker = Worker(shelf.engines, self._from_thread)
@@ -47,8 +48,10 @@ class Desk:
 
     async def model(self, name: str) -> Served:
         """Read from disk at its first use, beside the loop, so that others are answered meanwhile."""
-        served = self.shelf.have(name)
-        return await asyncio.to_thread(self.shelf.take, name) if served is None else served
+        if (served := self.shelf.have(name)) is not None:
+            return served
+        async with self._loading:
+            return await beside(self.shelf.take, name)
 
     def submit(
         self,

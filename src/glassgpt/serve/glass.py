@@ -27,6 +27,7 @@ from glassgpt.serve.desk import Desk
 from glassgpt.serve.limits import Limits
 from glassgpt.serve.problems import answer
 from glassgpt.serve.shelf import Served
+from glassgpt.serve.worker import beside
 
 ALTERNATIVES = 8
 LONGEST_TEXT = 50_000  # characters, of which the last few hundred are looked at
@@ -52,7 +53,7 @@ def add_glass(app: FastAPI, desk: Desk, limits: Limits) -> None:
     async def inside(asked: InsideRequest) -> Response:
         served = await desk.model(asked.model)
         async with turn:
-            return answer(await asyncio.to_thread(_look, served, asked.text, limits))
+            return answer(await beside(_look, served, asked.text, limits))
 
 
 class Turn:
