@@ -7,11 +7,13 @@ import { stop, write, writeOn, storiesFor } from "./writing.js";
 
 const REST_MS = 33; // between two drawings, and then until the next frame
 
-// `values` are the settings that a branch is written with; `busy` hears how many requests are under way.
+// `values` are the settings that a branch is written with; `busy` hears how many requests are under way, and which
+// model is still waited for.
 export function makeDesk(root, { app, say, values, busy }) {
   const leaving = new AbortController();
   const paint = makePainter();
   const stories = [];
+  const awaited = new Map(); // by the holder that waits, in words
   let running = 0;
 
   const odds = makeOdds(root, (card, at, choice) => {
@@ -22,11 +24,15 @@ export function makeDesk(root, { app, say, values, busy }) {
   }, leaving.signal);
 
   async function count(work) {
-    busy((running += 1));
+    running += 1;
+    tell();
     await work;
     paint.now(); // who hears that it is done finds it done
-    busy((running -= 1));
+    running -= 1;
+    tell();
   }
+
+  const tell = () => busy(running, [...awaited.values()][0]);
 
   function cardFor(story) {
     const card = makeCard(story, { app, odds, say });
@@ -37,8 +43,11 @@ export function makeDesk(root, { app, say, values, busy }) {
 
   // Writes into a holder of its own; a model that cannot read the prompt says so there, and the others go on.
   async function column(holder, asked) {
+    awaited.set(holder, app.awaited(asked.model));
     try {
       const about = await app.describe(asked.model);
+      awaited.delete(holder);
+      if (holder.isConnected) tell();
       if (leaving.signal.aborted || !holder.isConnected) return;
       asked.about?.(about);
       const own = storiesFor({ ...asked, about });
@@ -49,6 +58,8 @@ export function makeDesk(root, { app, say, values, busy }) {
       if (own.every((story) => story.finish === "failed" && !story.tokens.length)) refuse(holder, own[0].problem);
     } catch (problem) {
       refuse(holder, problem.message);
+    } finally {
+      awaited.delete(holder);
     }
   }
 

@@ -42,6 +42,10 @@ const app = {
     app.described.set(name, found);
     return found;
   },
+  // What is waited for, until it is described.
+  awaited(name) {
+    return app.described.has(name) ? `asking for ${name}…` : `reading ${name} from disk…`;
+  },
   async refresh() {
     app.models = (await ask("/v1/models")).data.map((row) => row.id);
     if (!app.models.includes(app.model)) app.model = app.models[0] ?? null;

@@ -14,9 +14,9 @@ export function showTemperatures(root, _, { app, prompt, found, say }) {
   const holders = TEMPERATURES.map(() => make("div", {}));
   const again = make("button", { type: "button", class: "primary", click: () => begin() }, "Write all three again");
   root.append(make("div", { class: "row" }, again, make("span", { class: "hint" }, ABOUT)), legend(), make("div", { class: "three" }, ...holders));
-  const busy = (running) => {
+  const busy = (running, awaited) => {
     again.disabled = running > 0;
-    if (running) return say("writing…");
+    if (running) return say(awaited ?? "writing…");
     const whole = desk.stories.filter((story) => story.tokens.length && story.finish !== "failed").length;
     say(whole === TEMPERATURES.length ? "done: three texts" : "");
     found(aboutSampling(desk.stories));

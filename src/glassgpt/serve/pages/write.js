@@ -11,7 +11,7 @@ const BEGINNINGS = ["Once upon a time,", "Far away, near the", "Everybody loved"
 const GO_ON = "A beginning for it to go on from";
 
 export function showWrite(root, app, asked) {
-  let isLeft = false;
+  let isBegun = false; // from then on nothing invites to begin, for that would take the place of what is awaited
   const settings = settingsForm(asked);
   const results = make("div", { class: "results" });
   const { form, prompt, compare, stopButton, told } = makeForm(app, asked, settings, { begin, modelChanged, halt: () => desk.halt() });
@@ -20,35 +20,37 @@ export function showWrite(root, app, asked) {
 
   async function modelChanged() {
     const model = app.model;
+    if (!isBegun) told.say(app.awaited(model));
     try {
       const about = await app.describe(model);
       const { tells_tales, opening } = about;
       if (model !== app.model) return;
       prompt.placeholder = tells_tales ? WHOLE_STORY : opening.trim() ? `${GO_ON}; empty, it begins with “${opening.trim()}”` : GO_ON;
       settings.usual(usualStop(about));
-      if (!desk.stories.length) results.replaceChildren(invitation(about, (beginning) => {
+      if (isBegun) return;
+      told.say("");
+      results.replaceChildren(invitation(about, (beginning) => {
         prompt.value = beginning;
         form.requestSubmit();
       }));
     } catch (problem) {
-      told.warn(problem.message);
+      if (model === app.model) told.warn(problem.message);
     }
   }
 
-  function busy(running) {
+  function busy(running, awaited) {
     stopButton.disabled = running === 0;
     results.setAttribute("aria-busy", String(running > 0));
-    if (running) return told.say("writing…");
+    if (running) return told.say(awaited ?? "writing…");
     const written = desk.stories.filter((story) => story.tokens.length).length;
     const stopped = desk.stories.some((story) => story.finish === "stopped");
     if (written) told.say(`${stopped ? "stopped" : "done"}: ${written} ${written === 1 ? "text" : "texts"}`);
     else told.say("");
   }
 
-  async function begin() {
+  function begin() {
+    isBegun = true;
     desk.clear();
-    await known;
-    if (isLeft) return; // the address is another view's by now
     const values = settings.values;
     const seed = values.seed ?? anySeed();
     const models = compare.list.value ? [app.model, compare.list.value] : [app.model];
@@ -60,11 +62,8 @@ export function showWrite(root, app, asked) {
     if (results.getBoundingClientRect().top > innerHeight / 2) results.scrollIntoView();
   }
 
-  const known = modelChanged();
-  return () => {
-    isLeft = true;
-    desk.leave();
-  };
+  modelChanged();
+  return desk.leave;
 }
 
 function makeForm(app, asked, settings, { begin, modelChanged, halt }) {
@@ -75,13 +74,16 @@ function makeForm(app, asked, settings, { begin, modelChanged, halt }) {
   const compare = compareChoice(app, asked.get("compare"));
   const stopButton = make("button", { type: "button", class: "plain", disabled: "", click: halt }, "Stop");
   const more = make("details", { class: "more" }, make("summary", {}, "More settings"), make("div", { class: "knobs" }, ...settings.more));
-  more.addEventListener("invalid", () => (more.open = true), { capture: true });
   const form = make("form", { class: "card controls", submit: (event) => (event.preventDefault(), begin()) },
     make("h1", {}, "Write"), make("p", { class: "why" }, ABOUT),
     make("label", { for: "prompt" }, "Prompt"), prompt,
     make("div", { class: "row choices-of-models" }, choice.holder, compare.holder),
     make("div", { class: "row" }, make("button", { type: "submit", class: "primary" }, "Write"), stopButton, make("span", { class: "hint" }, "or Ctrl+Enter")),
     told.element, make("div", { class: "knobs" }, ...settings.first), more);
+  form.addEventListener("invalid", ({ target }) => { // what is wrong must be seen, in a part that is closed too
+    if (more.contains(target)) more.open = true;
+    told.warn(`${target.labels[0].firstChild.textContent}: ${target.validationMessage}`);
+  }, { capture: true });
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
