@@ -13,7 +13,7 @@ export function makeCard(story, { app, odds, say }) {
   const facts = make("p", { class: "figures" });
   const problem = make("p", { class: "note", hidden: "" });
   const branches = make("ol", { class: "branches", "aria-label": "branches taken", hidden: "" });
-  const back = make("button", { type: "button", class: "plain", hidden: "", click: () => goBack(story) }, "Back");
+  const back = make("button", { type: "button", class: "plain", hidden: "", click: () => undo(story.branches.length - 1) }, "Back");
   const element = make("article", { class: "story", "aria-label": story.label },
     make("header", {}, make("h3", {}, story.label), facts), branches, prose, problem,
     make("footer", {}, back,
@@ -35,7 +35,7 @@ export function makeCard(story, { app, odds, say }) {
       const fresh = story.tokens.slice(drawn.tokens.length).map((token, place) => spanOf(story, token, drawn.tokens.length + place));
       drawn.tokens = story.tokens.slice();
       prose.append(...fresh);
-      if (current < 0 || current >= story.tokens.length) stopAt(Math.min(story.given, story.tokens.length - 1));
+      if (!card.span(current)?.hasAttribute("tabindex")) stopAt(Math.min(current < 0 ? story.given : current, story.tokens.length - 1));
       if (story.finish === "stop") markEnding();
       prose.classList.toggle("writing", story.feed !== null);
       facts.replaceChildren(...factsOf(story));
@@ -52,7 +52,15 @@ export function makeCard(story, { app, odds, say }) {
     while (prose.children.length > keep) prose.lastChild.remove();
     Object.assign(drawn, { tokens: drawn.tokens.slice(0, keep), version: story.version, ending: Infinity });
     back.hidden = branches.hidden = !story.branches.length;
-    branches.replaceChildren(...story.branches.map((one, level) => crumb(one, () => goBack(story, level))));
+    branches.replaceChildren(...story.branches.map((one, level) => crumb(one, () => undo(level))));
+  }
+
+  // The button may be gone with its branch: the keyboard stays where the story had turned.
+  function undo(level) {
+    const { at } = story.branches[level];
+    goBack(story, level);
+    card.paint();
+    card.focus(at);
   }
 
   function markEnding() {
