@@ -3,6 +3,8 @@ since is said in plain words, and nothing old is left standing as if it were new
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -94,3 +96,29 @@ def test_a_story_can_be_reached_by_keyboard_after_its_branch_was_undone(opened: 
         expect(page.locator(".tok.chosen")).to_have_count(0)
         expect(page.locator(".tok[tabindex]")).to_have_count(1)
         expect(page.locator(".tok").nth(9)).to_be_focused()
+
+
+def test_a_branch_of_a_model_that_was_trained_anew_meanwhile_says_so(opened: Opened, runs: Path) -> None:
+    make_run(runs / "fox")
+    with opened(model="fox", prompt="The owl", max_tokens=8) as watched:
+        page, note = watched.page, watched.page.locator(".story .note:visible")
+        prompts: list[Any] = []
+        page.on("request", lambda request: prompts.append(json.loads(request.post_data)) if request.post_data else None)
+        page.get_by_role("button", name="Write", exact=True).click()
+        expect(page.locator("form .status")).to_have_text("done: 1 text")
+        before = page.locator(".prose").text_content()
+        assert before is not None
+        shutil.copy(runs / "fox" / "last.safetensors", runs / "fox" / "best.safetensors")
+        for place, notes in ((9, 1), (8, 1)):
+            page.locator(".tok").nth(place).click()
+            page.locator(".choice-row:not(:disabled)").first.click()
+            expect(page.locator(".tok.chosen")).to_have_count(1)
+            expect(page.locator("form .status")).to_have_text("done: 1 text")
+            expect(note).to_have_count(notes)
+            expect(note).to_contain_text("fox has changed since this text was begun")
+            assert isinstance(prompts[-1]["prompt"], str), "the ids were those of the old one"
+        expect(page.locator(".column > .legend")).to_contain_text("step 8")
+        page.get_by_role("button", name="Back", exact=True).click()
+        page.get_by_role("button", name="Back", exact=True).click()
+        expect(note).to_have_count(0)
+        assert page.locator(".prose").text_content() == before

@@ -11,11 +11,12 @@ const ENDS = { stop: "came to its end", length: "reached its length", stopped: "
 export function makeCard(story, { app, odds, say }) {
   const prose = make("div", { class: "prose", role: "group", "aria-label": `${story.label}, token by token; arrow keys walk through it` });
   const facts = make("p", { class: "figures" });
+  const remark = make("p", { class: "note", role: "status", hidden: "" });
   const problem = make("p", { class: "note", hidden: "" });
   const branches = make("ol", { class: "branches", "aria-label": "branches taken", hidden: "" });
   const back = make("button", { type: "button", class: "plain", hidden: "", click: () => undo(story.branches.length - 1) }, "Back");
   const element = make("article", { class: "story", "aria-label": story.label },
-    make("header", {}, make("h3", {}, story.label), facts), branches, prose, problem,
+    make("header", {}, make("h3", {}, story.label), facts), branches, remark, prose, problem,
     make("footer", {}, back,
       make("button", { type: "button", class: "plain", click: () => copy(textOfStory(story), say) }, "Copy"),
       make("button", { type: "button", class: "plain", click: () => app.go("inside", { model: story.model, text: textOfStory(story) }) }, "Look inside")));
@@ -39,8 +40,10 @@ export function makeCard(story, { app, odds, say }) {
       if (story.finish === "stop") markEnding();
       prose.classList.toggle("writing", story.feed !== null);
       facts.replaceChildren(...factsOf(story));
-      problem.hidden = !story.problem;
-      problem.textContent = story.problem ?? "";
+      for (const [note, words] of [[remark, story.remark], [problem, story.problem]]) {
+        note.hidden = !words;
+        if (note.textContent !== (words ?? "")) note.textContent = words ?? "";
+      }
     },
   };
 

@@ -17,7 +17,12 @@ export function makeDesk(root, { app, say, values, busy }) {
   let running = 0;
 
   const odds = makeOdds(root, (card, at, choice) => {
-    count(writeOn(card.story, at, choice, values() ?? card.story.settings));
+    const describe = async (model) => {
+      const about = await app.describe(model);
+      card.story.described?.(about);
+      return about;
+    };
+    count(writeOn(card.story, at, choice, values() ?? card.story.settings, describe));
     card.paint();
     card.focus(at);
     say(`went on with “${choice.name}” (${percent(Math.exp(choice.logprob))})`);
@@ -50,7 +55,7 @@ export function makeDesk(root, { app, say, values, busy }) {
       if (holder.isConnected) tell();
       if (leaving.signal.aborted || !holder.isConnected) return;
       asked.about?.(about);
-      const own = storiesFor({ ...asked, about });
+      const own = storiesFor({ ...asked, about }).map((story) => Object.assign(story, { described: asked.about }));
       stories.push(...own);
       const cards = own.map(cardFor);
       holder.replaceChildren(...cards);

@@ -8,6 +8,8 @@ export function makeStory({ model, label, settings, seed, opening }) {
     model, label, settings, seed, opening,
     tokens: [], branches: [], finish: null, problem: null,
     feed: null, // who may add to it: an older request that still comes in is not listened to
+    fingerprint: null, // of the model that wrote it
+    remark: null, // that the model has changed since
     given: 0, // tokens of the prompt, at the beginning
     shownLength: 0, // characters that belong to the text, as the server counts: a stop that was met does not
     length: 0, begun: null, ended: null, timed: 0, version: 0,
@@ -31,6 +33,21 @@ export function hear(story, piece) {
   if (finish) end(story, finish);
   else if (story.branches.length && stopIn(story)) end(story, "stop");
   story.changed();
+}
+
+// A run that trains on, or anew, puts another model in the place of the one that began the story.
+export function hearModel(story, fingerprint) {
+  if (!fingerprint) return;
+  story.fingerprint ??= fingerprint;
+  if (story.fingerprint === fingerprint) return;
+  story.fingerprint = fingerprint;
+  story.remark = `${story.model} has changed since this text was begun. The new one has read the text and cut it into tokens anew; ` +
+    "what follows your choice is its own, the colours before it are still the old one's.";
+}
+
+// With what only the model reads.
+export function wholeText(story) {
+  return story.tokens.map((token) => token.text).join("");
 }
 
 function add(story, { id, name, logprob, odds, given = false, chosen = false }) {
@@ -87,8 +104,9 @@ function stopIn(story) {
 // The story up to a token and another one in its place; what stood there is kept. Returns the ids to go on from.
 export function branch(story, at, choice) {
   const from = story.tokens[at];
-  const { tokens, finish, problem, given, shownLength, length, begun, ended, timed } = story;
-  story.branches.push({ at, from, to: choice, before: { tokens, finish, problem, given, shownLength, length, begun, ended, timed } });
+  const { tokens, finish, problem, fingerprint, remark, given, shownLength, length, begun, ended, timed } = story;
+  const before = { tokens, finish, problem, fingerprint, remark, given, shownLength, length, begun, ended, timed };
+  story.branches.push({ at, from, to: choice, before });
   Object.assign(story, { tokens: tokens.slice(0, at), given: Math.min(given, at), length: from.from, finish: null, problem: null,
     begun: null, ended: null, timed: 0, decoder: newDecoder() });
   story.tokens.slice(-3).forEach((token) => textOf(story, token.name)); // a character may just have begun

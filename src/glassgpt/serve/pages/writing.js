@@ -1,7 +1,7 @@
 // Stories and the server: one request writes several of them, a branch asks for one anew.
 
 import { listen, wasStopped } from "./client.js";
-import { branch, end, hear, makeStory } from "./story.js";
+import { branch, end, hear, hearModel, makeStory, wholeText } from "./story.js";
 import { requestFor, usualStop } from "./settings.js";
 
 // One story for each sample, empty; `opening` is what a model reads that is not part of the text, or null.
@@ -18,16 +18,26 @@ export function write(stories, prompt) {
   return stream(requestFor(model, prompt, settings, seed), stories);
 }
 
-// The same text with another token at this place, and on from there: its ids are the prompt, so it is exact.
-export function writeOn(story, at, choice, settings) {
+// The same text with another token at this place, and on from there: its ids are the prompt, so it is exact. A model
+// that has changed since may mean other tokens by them: it is given the text.
+export async function writeOn(story, at, choice, settings, describe) {
   Object.assign(story.settings, settings, { samples: 1, stop: settings.stop ?? story.settings.stop });
   const ids = branch(story, at, choice);
-  if (story.finish) return Promise.resolve();
-  return stream({ ...requestFor(story.model, ids, story.settings, story.seed), echo: false }, [story]);
+  if (story.finish) return;
+  const feed = (story.feed = new AbortController());
+  try {
+    const { fingerprint } = await describe(story.model);
+    if (story.feed !== feed) return; // it went another way meanwhile
+    hearModel(story, fingerprint);
+  } catch (problem) {
+    if (story.feed === feed) end(story, "failed", problem.message);
+    return;
+  }
+  const prompt = story.remark ? wholeText(story) : ids;
+  await stream({ ...requestFor(story.model, prompt, story.settings, story.seed), echo: false }, [story], feed);
 }
 
-async function stream(body, stories) {
-  const feed = new AbortController();
+async function stream(body, stories, feed = new AbortController()) {
   const open = new Set(stories);
   const ours = () => stories.filter((story) => story.feed === feed);
   const take = (event) => {
@@ -35,7 +45,9 @@ async function stream(body, stories) {
     for (const piece of event.choices) {
       const story = stories[piece.index];
       if (piece.finish_reason) open.delete(story);
-      if (story.feed === feed) hear(story, piece);
+      if (story.feed !== feed) continue;
+      hearModel(story, event.system_fingerprint);
+      hear(story, piece);
     }
     if (open.size && !ours().length) feed.abort(); // they all went other ways: the server need not go on
   };
