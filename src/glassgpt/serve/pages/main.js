@@ -10,8 +10,10 @@ import { showWrite } from "./write.js";
 
 const VIEWS = { write: showWrite, inside: showLook, runs: showRuns, lesson: showLesson };
 const TITLES = { write: "Write", inside: "Inside", runs: "Runs", lesson: "Lesson" };
+const LONGEST_KEPT = 2000; // characters of one thing in the address; some programs cut long ones
 const main = document.querySelector("main");
 let leave = null; // what the view that is shown wants to be called when it goes
+let handed = {}; // to the next view, too long for the address
 let turn = 0; // somebody may go on while a view is still being asked for
 
 export const address = {
@@ -30,11 +32,12 @@ const app = {
   model: null,
   described: new Map(),
   go(view, asked = {}) {
-    location.hash = `${view}?${new URLSearchParams(asked)}`;
+    handed = asked;
+    location.hash = `${view}?${kept(asked)}`;
   },
-  // Kept in the address without another entry in the browser's history.
+  // Kept in the address without another entry in the browser's history; what is too long is left out.
   remember(asked) {
-    history.replaceState(null, "", `#${address.view}?${new URLSearchParams(asked)}`);
+    history.replaceState(null, "", `#${address.view}?${kept(asked)}`);
   },
   // What a model is; reading it from disk takes a moment the first time.
   async describe(name) {
@@ -52,6 +55,18 @@ const app = {
   },
 };
 
+function kept(asked) {
+  return new URLSearchParams([...new URLSearchParams(asked)].filter(([, value]) => value.length <= LONGEST_KEPT));
+}
+
+// A bookmark may be older than what it names.
+function whatIsGone(asked) {
+  const gone = (what) => asked.get(what) && !app.models.includes(asked.get(what));
+  const words = [gone("model") ? `There is no model “${asked.get("model")}” here, or not any more: what you see is ${app.model}.` : "",
+    gone("compare") ? `There is no model “${asked.get("compare")}” to compare with.` : ""].filter(Boolean);
+  return words.length ? [make("p", { class: "note", role: "status" }, words.join(" "))] : [];
+}
+
 async function show() {
   leave?.();
   leave = null;
@@ -66,9 +81,12 @@ async function show() {
     await app.refresh();
     if (mine !== turn) return;
     const asked = address.asked;
+    for (const [name, value] of new URLSearchParams(handed)) if (!asked.has(name)) asked.set(name, value);
+    handed = {};
     if (app.models.includes(asked.get("model"))) app.model = asked.get("model");
     main.replaceChildren();
     leave = VIEWS[view](main, app, asked) ?? null;
+    main.prepend(...whatIsGone(asked));
   } catch (problem) {
     if (mine === turn) main.replaceChildren(make("p", { class: "note", role: "alert" }, problem.message));
   }
