@@ -18,11 +18,13 @@ export function showList(app, choose) {
     if (!names.length) element.replaceChildren(make("li", { class: "none" },
       "No run is here yet. Train one with ", make("code", {}, "glassgpt train"), ", and it appears by itself."));
   }
-  return { element, draw };
+  const tick = (state) => state.summaries.forEach((run) => cards.get(run.name)?.tick(run));
+  return { element, draw, tick };
 }
 
 function makeCard(name, app, choose) {
-  const box = make("input", { type: "checkbox", change: () => choose(name, box.checked) });
+  const box = make("input", { type: "checkbox", "aria-label": name, title: "show it beside the others", change: () => choose(name, box.checked) });
+  const alone = make("button", { type: "button", class: "run-name", title: "show this one only", click: () => choose(name, true, { alone: true }) }, name);
   const badge = make("span", { class: "badge" }, "training");
   const fill = make("span");
   const bar = make("div", { class: "progress", role: "progressbar", "aria-label": `steps of ${name}` }, fill);
@@ -35,11 +37,11 @@ function makeCard(name, app, choose) {
     make("button", { type: "button", class: "plain", click: () => app.go("inside", { model: name }) }, "look inside"));
   use.querySelectorAll("button").forEach((button) => button.setAttribute("aria-label", `${button.textContent}: ${name}`));
   const element = make("li", { class: "run" },
-    make("h2", {}, make("label", {}, box, make("span", { class: "run-name" }, name)), badge),
+    make("h2", {}, make("span", { class: "choose" }, box, alone), badge),
     bar, steps, facts, form, problem, use);
 
   return {
-    element,
+    element, tick,
     draw(run, slot, { models }) {
       const isChosen = slot !== undefined;
       if (box.checked !== isChosen) box.checked = isChosen;
@@ -54,13 +56,19 @@ function makeCard(name, app, choose) {
     },
   };
 
+  // What changes by itself, as time goes by.
+  function tick(run) {
+    const all = run.max_steps ? ` of ${count(run.max_steps)}` : "";
+    const words = run.step ? `step ${count(run.step)}${all} · ${time(run)}` : "no step was logged yet";
+    if (steps.textContent !== words) steps.textContent = words;
+  }
+
   function fillIn(run) {
     const share = run.max_steps ? Math.min(1, run.step / run.max_steps) : 0;
     fill.style.setProperty("--length", `${100 * share}%`);
     const values = { valuemin: 0, valuemax: run.max_steps ?? run.step ?? 1, valuenow: run.step ?? 0 };
     for (const [key, value] of Object.entries(values)) bar.setAttribute(`aria-${key}`, value);
-    const all = run.max_steps ? ` of ${count(run.max_steps)}` : "";
-    steps.textContent = run.step ? `step ${count(run.step)}${all} · ${time(run)}` : "no step was logged yet";
+    tick(run);
     const rows = factsOf(run);
     facts.replaceChildren(...rows.map(([term, value, more]) =>
       make("div", {}, make("dt", {}, term), make("dd", {}, value), ...(more ? [make("dd", { class: "more" }, more)] : []))));

@@ -10,6 +10,7 @@ import { showList } from "./runs-list.js";
 import { showSamples } from "./runs-samples.js";
 import { showSettings } from "./runs-settings.js";
 
+const TICK_MS = 1000; // how long ago a run wrote something is told as seconds
 const MOST = 6; // as many as there are colours that one can tell apart
 
 export function showRuns(root, app, asked) {
@@ -24,7 +25,7 @@ export function showRuns(root, app, asked) {
   const list = showList(app, choose);
   const head = make("div", { class: "card" },
     make("h1", {}, "Runs"),
-    make("p", { class: "why" }, "Every training that left something here. Choose one to see how it learned, or several to compare them; what is training right now moves by itself."),
+    make("p", { class: "why" }, "Every training that left something here. Press a name to see how that one learned, tick several to compare them; what is training right now moves by itself."),
     list.element, told.element);
   const below = make("div", { class: "views" });
   root.append(head, below);
@@ -36,6 +37,8 @@ export function showRuns(root, app, asked) {
     try {
       hear({ kind: "runs", runs: (await ask("/glass/runs", null, leaving.signal)).runs });
       const wanted = asked.getAll("run").filter((name) => state.summaries.some((run) => run.name === name));
+      const gone = asked.getAll("run").filter((name) => !wanted.includes(name));
+      if (gone.length) told.say(`There is no run ${gone.map((name) => `“${name}”`).join(" or ")} here, or not any more.`);
       const first = state.summaries.find((run) => !run.problem) ?? state.summaries[0];
       await add(wanted.length ? wanted.slice(0, MOST) : first ? [first.name] : []);
     } catch (problem) {
@@ -43,7 +46,8 @@ export function showRuns(root, app, asked) {
     }
   }
 
-  async function choose(name, isChosen) {
+  async function choose(name, isChosen, { alone = false } = {}) {
+    if (alone) state.slots.clear();
     if (!isChosen) state.slots.delete(name);
     else if (state.slots.size >= MOST) told.warn(`${MOST} runs at a time: more curves could not be told apart`);
     else return add([name]);
@@ -104,7 +108,9 @@ export function showRuns(root, app, asked) {
   }
 
   begin();
+  const clock = setInterval(() => document.hidden || list.tick(state), TICK_MS);
   return () => {
+    clearInterval(clock);
     leaving.abort();
     following.leave();
     parts.forEach((part) => part.leave?.());
