@@ -10,9 +10,18 @@ export function modelChoice(app, changed, { label = "Model", own = false, value 
   const list = make("select", { id, change: () => {
     if (!own) app.model = list.value;
     changed(list.value);
-  } }, ...app.models.map((name) => make("option", { value: name }, name)));
+  } }, ...besideTheirRun(app.models).map((name) => make("option", { value: name }, name)));
   list.value = value;
   return { list, holder: make("span", { class: "choice" }, make("label", { for: id }, label), list) };
+}
+
+// The best of a run, its last, and its kept steps as they came; the runs as they are given, the newest first.
+function besideTheirRun(models) {
+  const place = (name) => {
+    const [, run, which] = /^(.*)@(last|\d+)$/.exec(name) ?? [];
+    return models.includes(run) ? [models.indexOf(run), which === "last" ? 0 : Number(which)] : [models.indexOf(name), -1];
+  };
+  return [...models].sort((a, b) => place(a)[0] - place(b)[0] || place(a)[1] - place(b)[1]);
 }
 
 // One line that is read aloud when it changes: how it goes, or what went wrong.
