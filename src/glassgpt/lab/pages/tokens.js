@@ -36,7 +36,7 @@ function story(trace, at) {
     const facts = `It had ${percent(token.probability)}: a surprise of ${token.bits.toFixed(2)} bits, rank ${token.rank}. Expected here:`;
     parts.push(make("p", {}, facts), bars(token.expected, token.token_id));
   }
-  if (at === trace.tokens.length - 1) parts.push(make("p", {}, "Behind the text the model expects:"), bars(trace.upcoming, null));
+  if (at === trace.tokens.length - 1) parts.push(make("p", {}, "After the text the model expects:"), bars(trace.upcoming, null));
   return parts;
 }
 

@@ -1,6 +1,8 @@
 // The page's side of HTTP: asking the server that the page came from, and reading a stream of events as they come.
 // What goes wrong becomes an Error whose message is the server's own line.
 
+const MOST_LETTERS = 50_000; // of one text, as the server takes them
+
 export async function ask(path, body, signal) {
   return (await send(path, body, signal)).json();
 }
@@ -56,12 +58,27 @@ async function reason(response) {
   }
 }
 
+// One pass of a model over a text, or over the end of one that is too long; a character that it has no token for is
+// named by the error.
+export async function lookInside(model, text, signal) {
+  const letters = [...text];
+  const unsent = Math.max(0, letters.length - MOST_LETTERS);
+  try {
+    const trace = await ask("/glass/inside", { model, text: letters.slice(unsent).join("") }, signal);
+    trace.attention = unpacked(trace.attention, trace.tokens.length);
+    return Object.assign(trace, { unsent });
+  } catch (problem) {
+    const [, position] = /never had the character .* \(position (\d+)\)/.exec(problem.message) ?? [];
+    throw Object.assign(problem, { unknown: position === undefined ? null : letters[unsent + Number(position)] });
+  }
+}
+
 export function wasStopped(problem) {
   return problem.name === "AbortError";
 }
 
 // The maps of attention as they travel, back as trace.attention[layer][head][row]: row t has t + 1 weights.
-export function unpacked({ layers, heads, float32 }, count) {
+function unpacked({ layers, heads, float32 }, count) {
   const bytes = Uint8Array.from(atob(float32), (letter) => letter.charCodeAt(0));
   const weights = new Float32Array(bytes.buffer);
   let begin = 0;

@@ -7,11 +7,11 @@ import { figures, probability } from "./story.js";
 const quoted = (name) => `“${visible(name)}”`;
 const many = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
-export function aboutTokens({ tokens, tokens_left_out: left, model }, text) {
+export function aboutTokens({ tokens, tokens_left_out: left, model, unsent }, text) {
   const all = tokens.length + left;
-  const letters = [...text].length;
+  const letters = [...text].length - unsent;
   const kind = model.tokenizer === "char" ? "each of them one character" : "pieces of text that it found to be frequent";
-  const cut = `Your model knows ${many(model.vocab_size, "token")}, ${kind}. Your text has ${many(letters, "character")} and became ${many(all, "token")}`;
+  const cut = `Your model knows ${many(model.vocab_size, "token")}, ${kind}. Your text has ${many(letters, "character")}${unsent ? " that it reads" : ""} and became ${many(all, "token")}`;
   const longest = tokens.reduce((best, token) => (token.name.length > best.name.length ? token : best));
   const size = longest.name.length > 1 ? `, ${(letters / all).toFixed(1)} characters each; the longest is ${quoted(longest.name)}.` : ".";
   const counts = new Map();
@@ -21,6 +21,11 @@ export function aboutTokens({ tokens, tokens_left_out: left, model }, text) {
   return cut + size + (times > 1 ? ` ${quoted(often.name)} stands ${left ? "in what you see" : "there"} ${times} times, each time as number ${often.token_id}.` : "");
 }
 
+export function aboutUnknown(letter) {
+  return `Your model's text never had a “${visible(shownName({ name: letter }))}”, so it has no token for it: this model knows the characters of its own text, and no others. ` +
+    "Try your name with another letter in its place.";
+}
+
 export function aboutPrediction({ tokens, mean_bits: mean, model }) {
   const told = tokens.filter((token) => token.bits !== null && token.bits !== undefined);
   if (!told.length) return "The first token is given. Type at least one more, and the model will have expected something.";
@@ -28,9 +33,11 @@ export function aboutPrediction({ tokens, mean_bits: mean, model }) {
   const [best] = most.expected;
   const first = best.token_id === most.token_id ? "it was its own first choice, and yet not sure"
     : `it rather expected ${quoted(best.name)} with ${percent(best.probability)}`;
+  const blind = Math.log2(model.vocab_size);
+  const why = mean > blind ? " So here it does worse than blind guessing: it is sure of what its own texts are like, and pays for every surprise in a text that is unlike them." : "";
   return `Your model was surprised most by ${quoted(most.name)}, token ${tokens.indexOf(most) + 1}: it had given it ${percent(most.probability)}, ` +
     `which makes ${most.bits.toFixed(2)} bits; ${first}. Over the whole text it needs ${mean.toFixed(2)} bits per token; ` +
-    `guessing blindly among its ${model.vocab_size.toLocaleString("en")} tokens would take ${Math.log2(model.vocab_size).toFixed(2)}.`;
+    `guessing blindly among its ${model.vocab_size.toLocaleString("en")} tokens would take ${blind.toFixed(2)}.${why}`;
 }
 
 // How much of its attention each head gives to the token just before, on average; the one that gives most comes first.
@@ -80,12 +87,12 @@ export function aboutLayers({ lens, tokens }) {
   const last = lens.at(-1).at(-1);
   const since = depths.at(-1) === lens.length - 1 ? "it came with the last layer only" : `it stood there from ${depthName(depths.at(-1))} on`;
   const counts = lens.map((_, depth) => depths.filter((one) => one === depth).length);
-  const shares = counts.map((count, depth) => [count, `${percent(count / depths.length)} from ${depth === 0 ? "the embedding" : depthName(depth)} on`])
-    .filter(([count]) => count).map(([, words]) => words);
+  const places = lens.map((_, depth) => depth === 0 ? "already in the embedding" : `${depth === lens.length - 1 ? "only " : ""}in ${depthName(depth)}`);
+  const shares = counts.map((count, depth) => count && `${percent(count / depths.length)} ${count === 1 ? "was" : "were"} settled ${places[depth]}`).filter(Boolean);
   const right = lens.at(-1).slice(0, -1).filter((guess, place) => guess.token_id === tokens[place + 1].token_id).length;
   return `After the whole text your model expects ${quoted(last.name)} with ${percent(last.probability)}; ${since}. ` +
-    `Of its ${many(depths.length, "answer")} along the text the final one stood there: ${shares.join(", ")}. ` +
-    `${right} of the ${tokens.length - 1} that can be checked were right.`;
+    `Of its ${many(depths.length, "answer")}, one after each token, ${listed(shares)}.` +
+    (tokens.length > 1 ? ` Of ${many(tokens.length - 1, "answer")} that can be checked ${right} ${right === 1 ? "was" : "were"} right.` : "");
 }
 
 // Stories that were written at different temperatures from the same beginning.

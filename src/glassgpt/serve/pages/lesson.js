@@ -2,7 +2,7 @@
 // showed, in numbers of this very model.
 
 import { make } from "./base.js";
-import { ask, unpacked, wasStopped } from "./client.js";
+import { ask, lookInside, wasStopped } from "./client.js";
 import { modelChoice, status } from "./controls.js";
 import { whatIsLeftOut } from "./inside.js";
 import { STOPS } from "./stops.js";
@@ -58,7 +58,7 @@ export function showLesson(root, app, asked) {
     if (stop !== STOPS[state.at] || (stop.finding && !trace)) return;
     live.style.minHeight = `${live.offsetHeight}px`; // or the page would jump at every key
     live.replaceChildren();
-    if (trace?.tokens_left_out) live.append(make("p", { class: "note" }, whatIsLeftOut(trace)));
+    if (trace?.tokens_left_out || trace?.unsent) live.append(make("p", { class: "note" }, whatIsLeftOut(trace)));
     if (stop.finding) say(stop.finding(trace, state.text));
     else say("");
     state.living = stop.show(live, trace, {
@@ -73,14 +73,21 @@ export function showLesson(root, app, asked) {
     if (state.trace?.key === key) return state.trace;
     const mine = (state.running = new AbortController());
     try {
-      const trace = await ask("/glass/inside", { model: app.model, text: state.text }, mine.signal);
-      trace.attention = unpacked(trace.attention, trace.tokens.length);
+      const trace = await lookInside(app.model, state.text, mine.signal);
       told.say("");
       return (state.trace = Object.assign(trace, { key }));
     } catch (problem) {
-      if (!wasStopped(problem)) told.warn(problem.message);
+      if (!wasStopped(problem)) refused(problem);
       return null;
     }
+  }
+
+  // Nothing of the text before stays. A character without a token is a finding of the stop that is about tokens.
+  function refused({ message, unknown }) {
+    live.replaceChildren();
+    say("");
+    told.warn(message);
+    if (unknown && STOPS[state.at].unknown) say(STOPS[state.at].unknown(unknown));
   }
 
   function quiet() {
@@ -92,7 +99,8 @@ export function showLesson(root, app, asked) {
 
   // A text that the visitor typed stays with another model too; one that a model wrote is written anew.
   async function begin() {
-    state.text = field.value || state.text;
+    const before = field.value;
+    state.text = before || state.text;
     if (!state.text || state.text === state.own) {
       const { model } = app;
       told.say("your model writes a text for its lesson…");
@@ -101,7 +109,7 @@ export function showLesson(root, app, asked) {
       } catch (problem) {
         return told.warn(problem.message);
       }
-      if (model !== app.model) return; // another was chosen meanwhile
+      if (model !== app.model || field.value !== before) return; // another was chosen meanwhile, or a text was typed
       state.text = state.own;
     }
     field.value = state.text;

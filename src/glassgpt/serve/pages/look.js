@@ -1,7 +1,7 @@
 // "Inside" on the server's page: a text and a model are chosen, the model reads, and the views of the trace appear.
 
 import { make } from "./base.js";
-import { ask, unpacked, wasStopped } from "./client.js";
+import { lookInside, wasStopped } from "./client.js";
 import { modelChoice, status } from "./controls.js";
 import { showInside } from "./inside.js";
 
@@ -32,8 +32,7 @@ export function showLook(root, app, asked) {
     app.remember({ model: app.model, text: text.value });
     told.say("reading…");
     try {
-      const trace = await ask("/glass/inside", { model: app.model, text: text.value }, mine.signal);
-      trace.attention = unpacked(trace.attention, trace.tokens.length);
+      const trace = await lookInside(app.model, text.value, mine.signal);
       views.style.minHeight = `${views.offsetHeight}px`; // or the page would jump while the views are made anew
       views.replaceChildren();
       showInside(views, trace);
@@ -41,7 +40,9 @@ export function showLook(root, app, asked) {
       const { name, step, form: kind } = trace.model;
       told.say(`${name}, step ${step.toLocaleString("en")}: ${kind}`);
     } catch (problem) {
-      if (!wasStopped(problem)) told.warn(problem.message);
+      if (wasStopped(problem)) return;
+      views.replaceChildren(); // they were another text's
+      told.warn(problem.message);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { showAttention } from "./attention.js";
 import { make, makeSelection, percent, visible } from "./base.js";
-import { aboutAttention, aboutLayers, aboutPrediction, aboutTokens, headName, lookersBack } from "./findings.js";
+import { aboutAttention, aboutLayers, aboutPrediction, aboutTokens, aboutUnknown, headName, lookersBack } from "./findings.js";
 import { showLens } from "./lens.js";
 import { showTemperatures } from "./temperatures.js";
 import { showTokens } from "./tokens.js";
@@ -12,13 +12,13 @@ export const STOPS = [
     title: "Tokens",
     words: "A model reads neither letters nor words but tokens: pieces of text from a list that was made before its training. " +
       "Each has a number, and these numbers are all that the model ever sees.",
-    task: "Type your own name, then a long word. Where is the text cut, and which numbers come again?",
-    show: showCut, finding: aboutTokens,
+    task: "Type your own name, then a long word. How many tokens does your text become, and which numbers come again?",
+    show: showCut, finding: aboutTokens, unknown: aboutUnknown,
   },
   {
     title: "Prediction",
-    words: "All that a model can do is to say what comes next. Behind every token it gives each token of its list a " +
-      "probability; what then really stands there surprises it little or much.",
+    words: "All that a model can do is to say what comes next. After every token it gives each token of its list a " +
+      "probability of coming next; the one that really comes surprises it little or much.",
     task: "Walk over the text with the pointer or the arrow keys. Which token glows most, and what was expected in its place?",
     show: (root, trace) => showTokens(root, trace, makeSelection(trace.tokens.length)), finding: aboutPrediction,
   },
@@ -39,7 +39,7 @@ export const STOPS = [
   },
   {
     title: "Sampling",
-    words: "The model gives probabilities; a text becomes of them only by drawing. The temperature says how boldly: 0 always " +
+    words: "The model gives probabilities; a text is made by drawing one token after the other. The temperature says how boldly: 0 always " +
       "takes the likeliest token, 1 draws as the model believes, more than 1 likes the unlikely.",
     task: "Read the three texts from the same beginning. Which would you go on reading? Choose another token in one of them.",
     show: showTemperatures,
