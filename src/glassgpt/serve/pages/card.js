@@ -11,7 +11,7 @@ const ENDS = { stop: "came to its end", length: "reached its length", stopped: "
 export function makeCard(story, { app, odds, say }) {
   const prose = make("div", { class: "prose", role: "group", "aria-label": `${story.label}, token by token; arrow keys walk through it` });
   const facts = make("p", { class: "figures" });
-  const remark = make("p", { class: "note", role: "status", hidden: "" });
+  const remark = make("p", { class: "remark", role: "status", hidden: "" });
   const problem = make("p", { class: "note", hidden: "" });
   const branches = make("ol", { class: "branches", "aria-label": "branches taken", hidden: "" });
   const back = make("button", { type: "button", class: "plain", hidden: "", click: () => undo(story.branches.length - 1) }, "Back");
