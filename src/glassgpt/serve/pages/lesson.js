@@ -86,8 +86,10 @@ export function showLesson(root, app, asked) {
   function refused({ message, unknown }) {
     live.replaceChildren();
     say("");
-    told.warn(message);
-    if (unknown && STOPS[state.at].unknown) say(STOPS[state.at].unknown(unknown));
+    const finding = unknown && STOPS[state.at].unknown?.(unknown);
+    if (!finding) return told.warn(message);
+    told.say("not all of it has a token");
+    say(finding);
   }
 
   function quiet() {
