@@ -84,6 +84,7 @@ def test_a_text_that_waits_for_its_model_says_so_and_is_written(opened: Opened) 
         expect(page.locator(".story")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_setting_that_cannot_be_is_shown_wherever_it_hides(opened: Opened) -> None:
     with opened(prompt="The owl", top_p="7") as watched:
         page = watched.page
@@ -147,6 +148,7 @@ def test_a_bookmark_to_what_is_gone_says_so(opened: Opened) -> None:
         ).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_text_that_was_refused_leaves_nothing_of_the_one_before(opened: Opened) -> None:
     with opened("inside", refused=True, text="The owl") as watched:
         page = watched.page
@@ -157,6 +159,7 @@ def test_a_text_that_was_refused_leaves_nothing_of_the_one_before(opened: Opened
         expect(page.get_by_role("heading", name="Attention")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_lesson_says_kindly_which_character_a_model_does_not_know(opened: Opened) -> None:
     with opened("lesson", refused=True, text="The owl") as watched:
         page = watched.page
@@ -191,6 +194,7 @@ def test_bits_worse_than_blind_guessing_are_explained_and_one_token_is_no_riddle
         expect(shows).not_to_contain_text("can be checked")
 
 
+@pytest.mark.slow
 def test_a_long_text_stays_out_of_the_address_and_what_is_not_read_is_told(opened: Opened) -> None:
     text = "The owl flew. " * 4_000
     with opened("inside", text="The owl") as watched:
@@ -206,6 +210,7 @@ def test_a_long_text_stays_out_of_the_address_and_what_is_not_read_is_told(opene
         assert len(page.url) < 100
 
 
+@pytest.mark.slow
 def test_a_name_chooses_its_run_alone_and_time_goes_on_while_nothing_trains(opened: Opened, runs: Path) -> None:
     for name in ("first", "second"):
         shutil.copytree(runs / "owl", runs / name)
@@ -221,6 +226,7 @@ def test_a_name_chooses_its_run_alone_and_time_goes_on_while_nothing_trains(open
         expect(page.locator(".run.chosen .steps")).to_contain_text("3 minutes ago")
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_run_stand_beside_it_in_their_order(opened: Opened, runs: Path) -> None:
     for step in (200, 50):
         shutil.copy(runs / "owl" / "best.safetensors", runs / "owl" / f"step-{step}.safetensors")
