@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ class Worker:
             for engine in busy:
                 if events := _step(engine):
                     self._outlet(events)
+                    time.sleep(0)  # the loop may be waiting for Python, with somebody's leave to tell
             if not busy:
                 self._awake.wait()
 
