@@ -21,7 +21,7 @@ from typing import Any, Literal
 from glassgpt import settings
 from glassgpt.checkpoint import Checkpoint
 from glassgpt.config import Weights
-from glassgpt.data.tales import BEFORE
+from glassgpt.data import tales
 from glassgpt.device import choose_device
 from glassgpt.errors import RunError
 from glassgpt.lab.track import require_trackers, tracked
@@ -58,11 +58,11 @@ class LanguageModel:
     @property
     def opening(self) -> str:
         """The prompt of whoever has none: for tales the end of another story, else the run's `sample_prompt`."""
-        return BEFORE if self.tells_tales else str(self.checkpoint.settings["sample_prompt"])
+        return tales.BEFORE if self.tells_tales else str(self.checkpoint.settings["sample_prompt"])
 
     @property
     def tells_tales(self) -> bool:
-        return all(spec.partition(":")[0] == "tales" for spec in self.checkpoint.settings["data"])
+        return tales.are_all_of(self.checkpoint.settings["data"])
 
     def shown(self, prompt: str | None) -> str:
         """What of the prompt belongs to the text: not the end of another story."""

@@ -21,6 +21,7 @@ __all__ = [
     "SEPARATOR",
     "NotATale",
     "apart",
+    "are_all_of",
     "corpus",
     "floor",
     "grammar",
@@ -40,6 +41,11 @@ WORLD = SCENES | PLOTS | MISHAPS
 def grammar() -> Grammar:
     """The whole world, compiled at its first use."""
     return Grammar(WORDS, WORLD)
+
+
+def are_all_of(data: Iterable[str]) -> bool:
+    """Whether a run's data name nothing else, as `glassgpt data list` reads names: `tales`, or `tales:10MB`."""
+    return all(spec.partition(":")[0] == "tales" for spec in data)
 
 
 def story(seed: int, index: int) -> str:

@@ -122,8 +122,7 @@ def _guessing(config: RunConfig | None) -> Iterator[tuple[str, float]]:
 
 
 def _tells_tales(config: RunConfig | None) -> bool:
-    """As `glassgpt data list` reads names: `tales`, or `tales:10MB`."""
-    return config is not None and all(spec.partition(":")[0] == "tales" for spec in config.data.data)
+    return config is not None and tales.are_all_of(config.data.data)
 
 
 def _parameters(config: RunConfig | None) -> int | None:

@@ -106,7 +106,6 @@ class Place:
 
     name: str
     step: int  # up to which the rows are known already
-    summaries: int = -1
     rows: tuple[int, int] = (-1, 0)  # of which age, and how many
     samples: tuple[int, int] = (-1, 0)
 

@@ -26,7 +26,6 @@ LOOK_S = 1.0
 TURN_S = 0.2  # how soon a server that is being stopped lets its followers go
 SHARE = 0.005  # of a core's time that reading one file again and again may take
 LONGEST_PAUSE_S = 60.0
-SILENT_S = 120.0  # a run whose log is silent for so long is not called going
 NO_ROWS: dict[str, list[Any]] = {"step": []}
 Stamp = tuple[Any, ...]
 
@@ -98,7 +97,7 @@ class Watched:
         return bool(self.told_summary().get("tales"))
 
     def _summarise(self, log: Stamp) -> bool:
-        silent = bool(log) and time.time() - log[0] / 1e9 > SILENT_S
+        silent = bool(log) and time.time() - log[0] / 1e9 > story.STILL_GOING_S
         owned = self.folder.owner.exists()
         stamp = (log, owned, silent, _stamp(self.folder.config))
         before = self.told_summary()
